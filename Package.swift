@@ -1,0 +1,86 @@
+// swift-tools-version: 6.2
+// The house, floor by floor: a target imports only from floors below its own (CONTRIBUTING.md).
+import PackageDescription
+
+/// `make` sets this: only then the flags of the shipped libmeddino.so are used (they would also reach the test bundle).
+let dist = Context.environment["MEDDINO_DIST"] == "1"
+/// The OpenMP variant of the thread pool (`make test-openmp`), for hosts that live on OpenMP.
+let openmp = Context.environment["MEDDINO_OPENMP"] == "1"
+/// The static OpenBLAS and zlib that go into libmeddino.so, hidden.
+let archives = dist ? [Context.environment["MEDDINO_OPENBLAS_A"], Context.environment["MEDDINO_ZLIB_A"]].compactMap { $0 } : []
+let root = Context.packageDirectory
+
+let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
+  "-static-stdlib", "-no-toolchain-stdlib-rpath", "-use-ld=lld",
+  "-Xlinker", "-soname=libmeddino.so.1",
+  "-Xlinker", "--version-script=\(root)/Sources/MedDINOC/meddino.map",
+  "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs", "-Xlinker", "--gc-sections",
+  "-Xlinker", "--wrap=openblas_num_threads_env",
+] + archives.flatMap { ["-Xlinker", $0] })] : []
+
+let swiftSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault")]
+
+func module(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings, linkerSettings: linker)
+}
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name + "Tests", dependencies: dependencies + [.byName(name: "TestSupport")], path: "Tests/\(name)Tests")
+}
+
+let package = Package(
+  name: "meddino",
+  products: [
+    .library(name: "meddino", type: .dynamic, targets: ["MedDINOC"]),
+    .executable(name: "meddino-cli", targets: ["MedDINOCommand"]),
+  ],
+  dependencies: [.package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")],
+  targets: [
+    // floor 0
+    .systemLibrary(name: "CMedDINO"),
+    .systemLibrary(name: "COpenBLAS", pkgConfig: dist ? nil : "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: dist ? nil : "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(
+      name: "CKernels", dependencies: ["COpenBLAS"],
+      cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"] + (openmp ? ["-fopenmp"] : []))]
+        + (dist ? [.define("CK_STATIC_OPENBLAS")] : []),
+      linkerSettings: openmp ? [.linkedLibrary("omp5")] : []),
+    // floor 1
+    module("Platform", ["CZlib"]),
+    module("Tensors", ["Platform", "CKernels"]),
+    // floor 2
+    module("Imaging", ["Tensors", "Platform"]),
+    module("WeightFiles", ["Tensors", "Platform"]),
+    // floor 3
+    module("Networks", ["Tensors", "WeightFiles", "Platform"]),
+    // floor 4
+    module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform"]),
+    // floor 5
+    module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
+    module("Reports", ["Imaging", "Tensors", "Platform"]),
+    // floor 6
+    module("MedDINO", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    // floor 7
+    module("MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"], linker: distLink),
+    .executableTarget(
+      name: "MedDINOCommand",
+      dependencies: ["MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
+        .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: swiftSettings),
+    // tests
+    .target(name: "TestSupport", dependencies: ["Platform", "Tensors", "CKernels"], path: "Tests/TestSupport"),
+    tests("CKernels", ["CKernels"]),
+    tests("Platform", ["Platform"]),
+    tests("Tensors", ["Tensors", "Platform", "CKernels"]),
+    tests("Imaging", ["Imaging", "Tensors", "Platform"]),
+    tests("WeightFiles", ["WeightFiles", "Tensors", "Platform"]),
+    tests("Networks", ["Networks", "WeightFiles", "Tensors", "Platform"]),
+    tests("Segmentation", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests("Datasets", ["Datasets", "Imaging", "Tensors", "Platform"]),
+    tests("Reports", ["Reports", "Imaging", "Platform"]),
+    tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
+    tests("Golden", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .gnu11
+)

@@ -1,0 +1,118 @@
+/* CKernels: the arithmetic that needs intrinsics, and the thread pool. Floor 0: knows nothing of models or files.
+ *
+ * Every kernel is serial and works on the rows or tiles it is handed; the caller splits work (by shape alone, so that results do
+ * not depend on the number of threads) and runs the pieces through a ck_pool. Kernels of one instruction set are gathered in a
+ * table, so that a context chooses once and a test can force each. No kernel allocates, prints, or keeps state.
+ *
+ * Layout: row-major, channels last. Sizes and strides count elements. bf16 is uint16_t (the upper half of a float32), rounded to
+ * nearest even. f16 is uint16_t (IEEE half). */
+#ifndef CKERNELS_H
+#define CKERNELS_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- instruction sets --------------------------------------------------------------------------------------------- */
+enum { CK_PORTABLE = 0, CK_AVX2 = 1, CK_AVX512 = 2, CK_AVX512_BF16 = 3, CK_NEON = 4, CK_ISA_COUNT = 5 };
+int ck_isa_supported(int isa);    /* 1 when this processor and build can run it */
+int ck_isa_best(void);            /* the fastest supported one */
+const char *ck_isa_name(int isa); /* "portable", "avx2", "avx512", "avx512-bf16", "neon" */
+
+/* ---- thread pool ---------------------------------------------------------------------------------------------------- */
+typedef struct ck_pool ck_pool;
+typedef void (*ck_task)(void *argument, int64_t index);
+typedef void (*ck_parallel)(void *user, int64_t count, ck_task task, void *argument);
+/* threads: how many take part, the caller included (>= 1). Workers start at the first region, sleep between regions, and are made
+ * anew after a fork. NULL when memory is short. With host != NULL every region goes to host(user, ...) instead. */
+ck_pool *ck_pool_create(int threads, ck_parallel host, void *user, int host_width);
+void ck_pool_destroy(ck_pool *pool);
+int ck_pool_width(const ck_pool *pool);
+/* Runs task(argument, i) for i in [0, count), in any order, and returns when all are done. A region started while another region
+ * of the same pool runs (from a task, or from a second host thread) runs on the calling thread alone. */
+void ck_pool_run(ck_pool *pool, int64_t count, ck_task task, void *argument);
+
+/* ---- this thread's last error text (the C ABI's) ---------------------------------------------------------------------- */
+void ck_set_last_error(const char *message); /* copied, cut at 1023 bytes on a UTF-8 boundary */
+const char *ck_last_error(void);
+
+/* ---- kernels ------------------------------------------------------------------------------------------------------------ */
+enum { CK_F32 = 0, CK_BF16 = 1 };
+enum { CK_EPILOGUE_NONE = 0, CK_EPILOGUE_GELU = 1 };
+
+/* c[m, n] = epilogue( a[m, k] * w[n, k]^T + bias[n] ); with residual: c = residual + gamma * (...), gamma NULL = 1.
+ * accumulate: the product is added to what c (f32) holds before the bias is; bias and epilogue then come with the last call. */
+typedef struct {
+  int64_t m, n, k;
+  const void *a;           /* f32 or bf16 by a_type */
+  int64_t lda;
+  int32_t a_type;
+  const void *packed;      /* pack_bf16's output */
+  const float *bias;       /* [n] or NULL */
+  int32_t epilogue;
+  int32_t accumulate;
+  const float *residual;   /* [m, n] with row stride ldr, or NULL; may be the same memory as c */
+  int64_t ldr;
+  const float *gamma;      /* [n] or NULL */
+  void *c;                 /* f32 or bf16 by c_type */
+  int64_t ldc;
+  int32_t c_type;
+} ck_gemm_args;
+
+/* Self-attention of one image: out = softmax(rope(q) rope(k)^T / sqrt(head_dim)) v per head, online over key blocks, never an
+ * N x N map. qkv is [tokens, 3 * heads * head_dim]: q, then k, then v, each head-major. The first `prefix` tokens are not rotated.
+ * sin, cos: [tokens - prefix, head_dim], or NULL for no rotation. rope_bf16: q and k of ALL tokens are first rounded to bf16 and
+ * each product and sum of the rotation is rounded to bf16 (the official bf16 RoPE). precision: CK_F32, or CK_BF16 for bf16
+ * products with f32 accumulation (q, k, v and the probabilities rounded to bf16). */
+typedef struct {
+  int64_t tokens, prefix, heads, head_dim;
+  const float *qkv;
+  int64_t qkv_stride;
+  const float *sin, *cos;
+  int32_t rope_bf16, precision;
+  void *packed;            /* attention_bytes() bytes, 64-byte aligned; filled by attention_pack, read by attention_rows */
+  float *out;              /* [tokens, heads * head_dim], row stride out_stride */
+  int64_t out_stride;
+  float *log_sum_exp;      /* [heads, tokens] or NULL; what a backward pass needs */
+} ck_attention_args;
+
+typedef struct ck_kernels {
+  int isa;
+  /* bf16 GEMM. pack_bf16 rounds w[n, k] (row stride ldw) into panels; packed_bf16_bytes(n, k) bytes, 64-byte aligned. */
+  size_t (*packed_bf16_bytes)(int64_t n, int64_t k);
+  void (*pack_bf16)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
+  void (*gemm_bf16)(const ck_gemm_args *args, void *scratch); /* a whole row block; any m; scratch: gemm_bf16_scratch(k) bytes */
+  size_t (*gemm_bf16_scratch)(int64_t k);
+  /* attention. Tasks: pack (head, block of ck_attention_block() tokens), then rows (head, block). scratch per thread. */
+  size_t (*attention_bytes)(const ck_attention_args *args);
+  size_t (*attention_scratch)(const ck_attention_args *args);
+  int64_t (*attention_block)(void);
+  void (*attention_pack)(const ck_attention_args *args, int64_t head, int64_t block);
+  void (*attention_rows)(const ck_attention_args *args, int64_t head, int64_t block, void *scratch);
+  /* rows. y may be x. w, b: [columns]; b may be NULL. y_type: CK_F32 or CK_BF16. */
+  void (*layer_norm)(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w, const float *b, int64_t rows, int64_t columns, float eps);
+  void (*rms_norm)(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w, int64_t rows, int64_t columns, float eps);
+  void (*layer_norm_gelu)(float *x, const float *w, const float *b, int64_t rows, int64_t columns, float eps); /* in place: decoder */
+  void (*bias_gelu)(float *x, int64_t ldx, const float *bias, int64_t rows, int64_t columns);      /* x = gelu(x + bias), exact erf form */
+  void (*bias_add)(float *x, int64_t ldx, const float *bias, int64_t rows, int64_t columns);
+  void (*swiglu)(const float *gate, const float *up, float *y, int64_t count);                      /* silu(gate) * up */
+  void (*residual)(float *x, const float *branch, const float *bias, const float *gamma, int64_t rows, int64_t columns); /* x += gamma * (branch + bias); bias, gamma may be NULL */
+  void (*softmax_rows)(float *x, int64_t rows, int64_t columns);
+  void (*sigmoid)(float *x, int64_t count);
+  void (*exp_f32)(const float *x, float *y, int64_t count);
+  void (*scale)(float *x, float factor, int64_t count);
+  void (*add)(float *x, const float *y, int64_t count);
+  /* sum[i] += g[i] * x[i * stride_x] : Gaussian-weighted accumulation of one class plane */
+  void (*weighted_accumulate)(float *sum, const float *g, const float *x, int64_t stride_x, int64_t count);
+  void (*divide)(float *x, const float *by, int64_t count);
+  void (*argmax_planes)(const float *x, int64_t plane_stride, int64_t classes, int64_t count, int32_t *out); /* first maximum */
+  void (*f32_to_bf16)(const float *x, uint16_t *y, int64_t count);
+  void (*bf16_to_f32)(const uint16_t *x, float *y, int64_t count);
+  void (*f32_to_f16)(const float *x, uint16_t *y, int64_t count);
+  void (*f16_to_f32)(const uint16_t *x, float *y, int64_t count);
+} ck_kernels;
+
+/* The table of one instruction set; NULL when it is not supported here. */
+const ck_kernels *ck_kernels_for(int isa);
+
+/* f32 GEMM through OpenBLAS on the calling thread: c[m, n] = a * b + beta * c; transposed operands as in BLAS (row-major). */
+void ck_sgemm(int trans_a, int trans_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+#endif

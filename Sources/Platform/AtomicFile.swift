@@ -1,0 +1,101 @@
+import Glibc
+
+/// A file that appears whole or not at all: written beside its target, synced, then renamed over it.
+///
+/// Dropping the object without `commit()` removes the temporary file and leaves any earlier target untouched.
+public final class AtomicFile {
+  public let path: String
+  private let temporaryPath: String
+  private var descriptor: Int32
+  private var pending: [UInt8] = []
+  public private(set) var bytesWritten = 0
+
+  /// Throws: `.io` when the folder does not exist or cannot be written.
+  public init(_ path: String) throws(MedDINOError) {
+    guard !path.isEmpty, !path.utf8.contains(0) else { throw .invalid("path is empty or holds a NUL byte") }
+    self.path = path
+    var attempt = 0
+    repeat {
+      attempt += 1
+      let candidate = "\(path).tmp-\(getpid())-\(attempt)"
+      descriptor = open(candidate, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+      if descriptor >= 0 || errno != EEXIST || attempt == 1000 {
+        temporaryPath = candidate
+        break
+      }
+    } while true
+    guard descriptor >= 0 else { throw .io("\(path): \(systemMessage(errno))") }
+    pending.reserveCapacity(1 << 16)
+  }
+
+  deinit {
+    if descriptor >= 0 {
+      close(descriptor)
+      unlink(temporaryPath)
+    }
+  }
+
+  public func write(_ bytes: UnsafeRawBufferPointer) throws(MedDINOError) {
+    if pending.count + bytes.count <= 1 << 16 {
+      pending.append(contentsOf: bytes)
+    } else {
+      try flush()
+      try writeThrough(bytes)
+    }
+    bytesWritten += bytes.count
+  }
+  public func write(_ bytes: [UInt8]) throws(MedDINOError) {
+    var failure: MedDINOError?
+    bytes.withUnsafeBytes { raw in do throws(MedDINOError) { try write(raw) } catch { failure = error } }
+    if let failure { throw failure }
+  }
+  public func write(_ text: String) throws(MedDINOError) { try write(Array(text.utf8)) }
+
+  /// Syncs and puts the file in its place. Throws: `.io`; the target is then unchanged.
+  public func commit() throws(MedDINOError) {
+    try flush()
+    guard fsync(descriptor) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
+    close(descriptor)
+    descriptor = -1
+    guard rename(temporaryPath, path) == 0 else {
+      let code = errno
+      unlink(temporaryPath)
+      throw .io("\(path): \(systemMessage(code))")
+    }
+    syncFolder()
+  }
+
+  /// Writes a whole small file.
+  public static func write(_ bytes: [UInt8], to path: String) throws(MedDINOError) {
+    let file = try AtomicFile(path)
+    try file.write(bytes)
+    try file.commit()
+  }
+
+  private func flush() throws(MedDINOError) {
+    var failure: MedDINOError?
+    pending.withUnsafeBytes { raw in do throws(MedDINOError) { try writeThrough(raw) } catch { failure = error } }
+    pending.removeAll(keepingCapacity: true)
+    if let failure { throw failure }
+  }
+
+  private func writeThrough(_ bytes: UnsafeRawBufferPointer) throws(MedDINOError) {
+    var done = 0
+    while done < bytes.count, let base = bytes.baseAddress {
+      let count = Glibc.write(descriptor, base + done, min(bytes.count - done, 1 << 30))
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw .io("\(path): \(systemMessage(errno))") }
+      done += count
+    }
+  }
+
+  /// The rename itself must survive a power cut; a folder that cannot be synced (some network file systems) is no error.
+  private func syncFolder() {
+    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let handle = open(folder, O_RDONLY | O_CLOEXEC)
+    if handle >= 0 {
+      _ = fsync(handle)
+      close(handle)
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import Synchronization
+
+/// A flag that any thread may raise to stop a run.
+public final class Cancellation: Sendable {
+  private let flag = Atomic<Bool>(false)
+  public init() {}
+  public func request() { flag.store(true, ordering: .relaxed) }
+  public var isRequested: Bool { flag.load(ordering: .relaxed) }
+}
+
+/// Progress and cancellation of one run: a fraction in [0, 1] and a stage name go out, a wish to stop comes in.
+///
+/// `report` is called on the thread that runs the work, at least once per tile and per network block.
+public final class RunControl: @unchecked Sendable {
+  /// Returns false to stop the run.
+  public typealias Report = (_ fraction: Double, _ stage: String) -> Bool
+  private let cancellation: Cancellation?
+  private let report: Report?
+  private var stage = ""
+  private var base = 0.0
+  private var span = 1.0
+
+  public init(cancellation: Cancellation? = nil, report: Report? = nil) {
+    self.cancellation = cancellation
+    self.report = report
+  }
+
+  /// Names the stage that follows and the part [from, to] of the whole run that it fills.
+  public func begin(_ stage: String, from: Double, to: Double) throws(MedDINOError) {
+    self.stage = stage
+    base = from
+    span = to - from
+    try update(0)
+  }
+
+  /// `fraction`: done part of the current stage. Throws: `.cancelled`.
+  public func update(_ fraction: Double) throws(MedDINOError) {
+    try check()
+    if let report, !report(base + span * min(max(fraction, 0), 1), stage) { throw .cancelled }
+  }
+
+  /// Throws `.cancelled` when a stop was asked for; cheap, for inner loops.
+  public func check() throws(MedDINOError) {
+    if let cancellation, cancellation.isRequested { throw .cancelled }
+  }
+}
+
+/// Where the library says things that are not errors. Silent unless a sink is given.
+public struct Log: Sendable {
+  public enum Level: Int32, Sendable { case error = 1, warning, info, debug }
+  private let threshold: Level
+  private let sink: (@Sendable (Level, String) -> Void)?
+  public static let silent = Log(threshold: .error, sink: nil)
+  public init(threshold: Level, sink: (@Sendable (Level, String) -> Void)?) {
+    self.threshold = threshold
+    self.sink = sink
+  }
+  public func callAsFunction(_ level: Level, _ message: @autoclosure () -> String) {
+    if let sink, level.rawValue <= threshold.rawValue { sink(level, message()) }
+  }
+}
