@@ -10,6 +10,12 @@
 #define CKERNELS_H
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__clang__) /* Swift imports a non-null function pointer as a plain function */
+#define CK_NONNULL _Nonnull
+#pragma clang diagnostic ignored "-Wnullability-completeness"
+#else
+#define CK_NONNULL
+#endif
 
 /* ---- instruction sets --------------------------------------------------------------------------------------------- */
 enum { CK_PORTABLE = 0, CK_AVX2 = 1, CK_AVX512 = 2, CK_AVX512_BF16 = 3, CK_NEON = 4, CK_ISA_COUNT = 5 };
@@ -77,37 +83,37 @@ typedef struct {
 typedef struct ck_kernels {
   int isa;
   /* bf16 GEMM. pack_bf16 rounds w[n, k] (row stride ldw) into panels; packed_bf16_bytes(n, k) bytes, 64-byte aligned. */
-  size_t (*packed_bf16_bytes)(int64_t n, int64_t k);
-  void (*pack_bf16)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
-  void (*gemm_bf16)(const ck_gemm_args *args, void *scratch); /* a whole row block; any m; scratch: gemm_bf16_scratch(k) bytes */
-  size_t (*gemm_bf16_scratch)(int64_t k);
+  size_t (*CK_NONNULL packed_bf16_bytes)(int64_t n, int64_t k);
+  void (*CK_NONNULL pack_bf16)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
+  void (*CK_NONNULL gemm_bf16)(const ck_gemm_args *args, void *scratch); /* a whole row block; any m; scratch: gemm_bf16_scratch(k) bytes */
+  size_t (*CK_NONNULL gemm_bf16_scratch)(int64_t k);
   /* attention. Tasks: pack (head, block of ck_attention_block() tokens), then rows (head, block). scratch per thread. */
-  size_t (*attention_bytes)(const ck_attention_args *args);
-  size_t (*attention_scratch)(const ck_attention_args *args);
-  int64_t (*attention_block)(void);
-  void (*attention_pack)(const ck_attention_args *args, int64_t head, int64_t block);
-  void (*attention_rows)(const ck_attention_args *args, int64_t head, int64_t block, void *scratch);
+  size_t (*CK_NONNULL attention_bytes)(const ck_attention_args *args);
+  size_t (*CK_NONNULL attention_scratch)(const ck_attention_args *args);
+  int64_t (*CK_NONNULL attention_block)(void);
+  void (*CK_NONNULL attention_pack)(const ck_attention_args *args, int64_t head, int64_t block);
+  void (*CK_NONNULL attention_rows)(const ck_attention_args *args, int64_t head, int64_t block, void *scratch);
   /* rows. y may be x. w, b: [columns]; b may be NULL. y_type: CK_F32 or CK_BF16. */
-  void (*layer_norm)(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w, const float *b, int64_t rows, int64_t columns, float eps);
-  void (*rms_norm)(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w, int64_t rows, int64_t columns, float eps);
-  void (*layer_norm_gelu)(float *x, const float *w, const float *b, int64_t rows, int64_t columns, float eps); /* in place: decoder */
-  void (*bias_gelu)(float *x, int64_t ldx, const float *bias, int64_t rows, int64_t columns);      /* x = gelu(x + bias), exact erf form */
-  void (*bias_add)(float *x, int64_t ldx, const float *bias, int64_t rows, int64_t columns);
-  void (*swiglu)(const float *gate, const float *up, float *y, int64_t count);                      /* silu(gate) * up */
-  void (*residual)(float *x, const float *branch, const float *bias, const float *gamma, int64_t rows, int64_t columns); /* x += gamma * (branch + bias); bias, gamma may be NULL */
-  void (*softmax_rows)(float *x, int64_t rows, int64_t columns);
-  void (*sigmoid)(float *x, int64_t count);
-  void (*exp_f32)(const float *x, float *y, int64_t count);
-  void (*scale)(float *x, float factor, int64_t count);
-  void (*add)(float *x, const float *y, int64_t count);
+  void (*CK_NONNULL layer_norm)(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w, const float *b, int64_t rows, int64_t columns, float eps);
+  void (*CK_NONNULL rms_norm)(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w, int64_t rows, int64_t columns, float eps);
+  void (*CK_NONNULL layer_norm_gelu)(float *x, const float *w, const float *b, int64_t rows, int64_t columns, float eps); /* in place: decoder */
+  void (*CK_NONNULL bias_gelu)(float *x, int64_t ldx, const float *bias, int64_t rows, int64_t columns);      /* x = gelu(x + bias), exact erf form */
+  void (*CK_NONNULL bias_add)(float *x, int64_t ldx, const float *bias, int64_t rows, int64_t columns);
+  void (*CK_NONNULL swiglu)(const float *gate, const float *up, float *y, int64_t count);                      /* silu(gate) * up */
+  void (*CK_NONNULL residual)(float *x, const float *branch, const float *bias, const float *gamma, int64_t rows, int64_t columns); /* x += gamma * (branch + bias); bias, gamma may be NULL */
+  void (*CK_NONNULL softmax_rows)(float *x, int64_t rows, int64_t columns);
+  void (*CK_NONNULL sigmoid)(float *x, int64_t count);
+  void (*CK_NONNULL exp_f32)(const float *x, float *y, int64_t count);
+  void (*CK_NONNULL scale)(float *x, float factor, int64_t count);
+  void (*CK_NONNULL add)(float *x, const float *y, int64_t count);
   /* sum[i] += g[i] * x[i * stride_x] : Gaussian-weighted accumulation of one class plane */
-  void (*weighted_accumulate)(float *sum, const float *g, const float *x, int64_t stride_x, int64_t count);
-  void (*divide)(float *x, const float *by, int64_t count);
-  void (*argmax_planes)(const float *x, int64_t plane_stride, int64_t classes, int64_t count, int32_t *out); /* first maximum */
-  void (*f32_to_bf16)(const float *x, uint16_t *y, int64_t count);
-  void (*bf16_to_f32)(const uint16_t *x, float *y, int64_t count);
-  void (*f32_to_f16)(const float *x, uint16_t *y, int64_t count);
-  void (*f16_to_f32)(const uint16_t *x, float *y, int64_t count);
+  void (*CK_NONNULL weighted_accumulate)(float *sum, const float *g, const float *x, int64_t stride_x, int64_t count);
+  void (*CK_NONNULL divide)(float *x, const float *by, int64_t count);
+  void (*CK_NONNULL argmax_planes)(const float *x, int64_t plane_stride, int64_t classes, int64_t count, int32_t *out); /* first maximum */
+  void (*CK_NONNULL f32_to_bf16)(const float *x, uint16_t *y, int64_t count);
+  void (*CK_NONNULL bf16_to_f32)(const uint16_t *x, float *y, int64_t count);
+  void (*CK_NONNULL f32_to_f16)(const float *x, uint16_t *y, int64_t count);
+  void (*CK_NONNULL f16_to_f32)(const uint16_t *x, float *y, int64_t count);
 } ck_kernels;
 
 /* The table of one instruction set; NULL when it is not supported here. */

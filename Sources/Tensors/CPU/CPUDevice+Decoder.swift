@@ -1,0 +1,187 @@
+internal import CKernels
+public import Platform
+
+extension CPUDevice {
+  public func decode(
+    _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, _ decoder: PackedDecoder, into logits: Tensor,
+    workspace: Workspace, control: RunControl
+  ) throws(MedDINOError) {
+    let run = try DecoderRun(self, decoder, patches: rows * columns, workspace)
+    let (batch, perImage, dim) = (taps[0].shape[0], taps[0].shape[1], taps[0].shape[2])
+    for image in 0..<batch {
+      let first = (image * perImage + prefixTokens) * dim
+      let inputs = taps.compactMap { tap in tap.floats.baseAddress.map { UnsafePointer($0 + first) } }
+      let planes = logits.count / batch
+      guard let target = logits.floats.baseAddress.map({ $0 + image * planes }) else { continue }
+      let grid = DecoderRun.Grid(rows: rows, columns: columns, patch: decoder.patchSize)
+      var token = 0
+      while token < rows * columns {
+        try control.check()
+        let count = min(DecoderRun.groupTokens, rows * columns - token)
+        run.decodeGroup(inputs, token..<token + count, grid, target)
+        token += count
+      }
+    }
+  }
+}
+
+/// The decoder over groups of tokens. A 2×2, stride 2 transposed convolution is a product per pixel followed by a pixel shuffle;
+/// rows stay in the order (token, quadrant of stage 1, quadrant of stage 2, …), so nothing is moved until the logits are written.
+///
+/// The first stages have few rows per token and large weights: a whole group goes through them on all threads. The later ones
+/// have many rows and small weights: each lane takes a few tokens through all of them while they are in its cache.
+struct DecoderRun {
+  struct Grid {
+    let rows: Int
+    let columns: Int
+    let patch: Int
+  }
+  /// Tokens that go through the wide stages together: four row tiles of the bfloat16 kernel.
+  static let groupTokens = 448
+  private static let wideStages = 2
+  private static let laneTokens = 16
+
+  private let device: CPUDevice
+  private let decoder: PackedDecoder
+  private let layers: [[CPUPackedLinear]]
+  private let head: CPUPackedLinear
+  private let wide: [Tensor]
+  private let narrow: [Tensor]
+  private let headOut: Tensor
+  private let scratch: Buffer
+  private let scratchBytes: Int
+  /// (y, x) inside the patch of each row of one token.
+  private let pixelOrder: [(y: Int, x: Int)]
+  private var wideCount: Int { wide.count }
+
+  init(_ device: CPUDevice, _ decoder: PackedDecoder, patches: Int, _ workspace: Workspace) throws(MedDINOError) {
+    self.device = device
+    self.decoder = decoder
+    var layers: [[CPUPackedLinear]] = []
+    for stage in decoder.stages { layers.append(stage.layers.compactMap { $0 as? CPUPackedLinear }) }
+    guard let head = decoder.head as? CPUPackedLinear, zip(layers, decoder.stages).allSatisfy({ $0.count == $1.layers.count }) else {
+      throw MedDINOError(.internal, "a decoder packed for another device")
+    }
+    self.layers = layers
+    self.head = head
+    let wideCount = min(Self.wideStages, decoder.stages.count)
+    let lanes = device.laneCount(Self.groupTokens / Self.laneTokens)
+    let group = min(Self.groupTokens, max(patches, 1))
+    var (wide, narrow): ([Tensor], [Tensor]) = ([], [])
+    for (index, stage) in decoder.stages.enumerated() {
+      let width = stage.outputs << (2 * (index + 1))  // floats per token after this stage
+      if index < wideCount {
+        wide.append(try workspace.tensor("decoder stage \(index)", [group, width]))
+      } else {
+        narrow.append(try workspace.tensor("decoder stage \(index)", [lanes, Self.laneTokens * width]))
+      }
+    }
+    self.wide = wide
+    self.narrow = narrow
+    headOut = try workspace.tensor("decoder head", [lanes, Self.laneTokens * decoder.classes << (2 * decoder.stages.count)])
+    scratchBytes = ((layers.joined().map(device.productScratch) + [device.productScratch(head)]).max() ?? 0) / 64 * 64 + 64
+    scratch = try workspace.buffer("decoder product", scratchBytes * max(lanes, device.pool.width))
+    pixelOrder = Self.order(stages: decoder.stages.count)
+  }
+
+  private static func order(stages: Int) -> [(y: Int, x: Int)] {
+    (0..<(1 << (2 * stages))).map { index in
+      var (y, x) = (0, 0)
+      for stage in 0..<stages {
+        let quadrant = index >> (2 * (stages - 1 - stage)) & 3
+        y = y << 1 | quadrant >> 1
+        x = x << 1 | quadrant & 1
+      }
+      return (y, x)
+    }
+  }
+
+  /// inputs: per tap, the image's patch tokens [patches, dim]; writes the logits of the tokens of the range.
+  func decodeGroup(_ inputs: [UnsafePointer<Float>], _ tokens: Range<Int>, _ grid: Grid, _ logits: UnsafeMutablePointer<Float>) {
+    var current: UnsafePointer<Float>?
+    var rows = tokens.count
+    for index in 0..<wideCount {
+      let sources = index == 0 ? inputs.enumerated().map { $1 + tokens.lowerBound * layers[0][$0].inputs } : [current].compactMap { $0 }
+      wideStage(index, sources, rows: rows, into: wide[index])
+      current = wide[index].floats.baseAddress.map { UnsafePointer($0) }
+      rows *= 4
+    }
+    guard let entry = current else { return }
+    let perToken = decoder.stages[wideCount - 1].outputs << (2 * wideCount)
+    let pieces = (tokens.count + Self.laneTokens - 1) / Self.laneTokens
+    device.forEachLane(pieces) { lane, piece in
+      let first = piece * Self.laneTokens
+      let count = min(Self.laneTokens, tokens.count - first)
+      let pixels = narrowStages(lane, entry + first * perToken, tokens: count)
+      writeHead(lane, pixels, tokens.lowerBound + first..<tokens.lowerBound + first + count, grid, logits)
+    }
+  }
+
+  private func wideStage(_ index: Int, _ sources: [UnsafePointer<Float>], rows: Int, into output: Tensor) {
+    let stage = decoder.stages[index]
+    let n = 4 * stage.outputs
+    guard let target = output.floats.baseAddress else { return }
+    let whole = layers[index][0].precision == .bfloat16  // panels are multiplied whole
+    let tiling = whole ? nil : Tiling(rows: rows, columns: n)
+    let rowTile = 112
+    device.forEachLane(tiling?.count ?? (rows + rowTile - 1) / rowTile) { lane, task in
+      let tile = tiling?[task] ?? (rows: task * rowTile..<min(rows, (task + 1) * rowTile), columns: 0..<n)
+      for (tap, layer) in layers[index].enumerated() {
+        device.product(
+          layer, sources[tap] + tile.rows.lowerBound * layer.inputs, rows: tile.rows.count, columns: tile.columns,
+          accumulate: tap > 0, into: target + tile.rows.lowerBound * n, scratch: scratch.pointer + lane * scratchBytes)
+      }
+    }
+    device.pool.forBlocks(of: rows, grain: 64) { block in
+      finish(stage, target + block.lowerBound * n, rows: block.count)
+    }
+  }
+
+  /// Bias, LayerNorm over channels and GELU of rows [rows * 4, outputs], in place.
+  private func finish(_ stage: PackedDecoder.Stage, _ x: UnsafeMutablePointer<Float>, rows: Int) {
+    let n = Int64(4 * stage.outputs)
+    device.kernels.bias_add(x, n, stage.bias.floats.baseAddress, Int64(rows), n)
+    device.kernels.layer_norm_gelu(
+      x, stage.normWeight.floats.baseAddress, stage.normBias.floats.baseAddress, Int64(4 * rows), Int64(stage.outputs), 1e-6)
+  }
+
+  private func narrowStages(_ lane: Int, _ entry: UnsafePointer<Float>, tokens: Int) -> UnsafePointer<Float> {
+    var source = entry
+    for index in wideCount..<decoder.stages.count {
+      let stage = decoder.stages[index]
+      let buffer = narrow[index - wideCount]
+      guard let base = buffer.floats.baseAddress else { return source }
+      let target = base + lane * buffer.shape[1]
+      let rows = tokens << (2 * index)
+      device.product(
+        layers[index][0], source, rows: rows, columns: 0..<4 * stage.outputs, accumulate: false, into: target,
+        scratch: scratch.pointer + lane * scratchBytes)
+      finish(stage, target, rows: rows)
+      source = UnsafePointer(target)
+    }
+    return source
+  }
+
+  private func writeHead(
+    _ lane: Int, _ pixels: UnsafePointer<Float>, _ tokens: Range<Int>, _ grid: Grid, _ logits: UnsafeMutablePointer<Float>
+  ) {
+    let classes = decoder.classes
+    guard let base = headOut.floats.baseAddress else { return }
+    let out = base + lane * headOut.shape[1]
+    let perToken = pixelOrder.count
+    let rows = Int64(tokens.count * perToken)
+    device.product(
+      head, pixels, rows: Int(rows), columns: 0..<classes, accumulate: false, into: out, scratch: scratch.pointer + lane * scratchBytes)
+    if let bias = head.bias { device.kernels.bias_add(out, Int64(classes), bias.floats.baseAddress, rows, Int64(classes)) }
+    let width = grid.columns * grid.patch
+    let plane = grid.rows * grid.patch * width
+    for (index, token) in tokens.enumerated() {
+      let corner = logits + token / grid.columns * grid.patch * width + token % grid.columns * grid.patch
+      for (pixel, place) in pixelOrder.enumerated() {
+        let from = out + (index * perToken + pixel) * classes
+        let to = corner + place.y * width + place.x
+        for c in 0..<classes { to[c * plane] = from[c] }
+      }
+    }
+  }
+}
