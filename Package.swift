@@ -21,7 +21,7 @@ let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
 let swiftSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault")]
 
 func module(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings, linkerSettings: linker)
+  .target(name: name, dependencies: dependencies, exclude: name == "MedDINOC" ? ["meddino.map"] : [], swiftSettings: swiftSettings, linkerSettings: linker)
 }
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .testTarget(name: name + "Tests", dependencies: dependencies + [.byName(name: "TestSupport")], path: "Tests/\(name)Tests")

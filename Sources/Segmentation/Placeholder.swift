@@ -1,1 +1,1 @@
-// placeholder, removed when the room is furnished
+// furnished next

@@ -9,11 +9,11 @@ import Tensors
 import TestSupport
 import WeightFiles
 
-struct GoldenCheck {
+struct GoldenCheck: Sendable {
   /// Globs of the manifest's file names, such as "encoder_*.safetensors" or "predict/*".
   let files: [String]
-  let run: (GoldenFile) throws -> Void
-  init(_ files: String..., run: @escaping (GoldenFile) throws -> Void) {
+  let run: @Sendable (GoldenFile) throws -> Void
+  init(_ files: String..., run: @escaping @Sendable (GoldenFile) throws -> Void) {
     self.files = files
     self.run = run
   }
@@ -61,7 +61,7 @@ final class GoldenFile {
   func has(_ tensor: String) throws -> Bool { try file().names.contains(tensor) }
   /// A tensor of this file as float32.
   func tensor(_ name: String) throws -> Tensor { try file().tensor(name, in: budget).asFloat32(in: budget) }
-  func floats(_ name: String) throws -> [Float] { Array(try tensor(name).floats) }
+  func floats(_ name: String) throws -> [Float] { try tensor(name).floatArray() }
   func doubles(_ name: String) throws -> [Double] {
     let tensor = try file().tensor(name, in: budget)
     return (0..<tensor.count).map { tensor.value($0) }
