@@ -1,0 +1,94 @@
+# meddino: build, test, install. `make setup` installs what is missing; every other target calls it when something is.
+VERSION := $(shell awk '/define MEDDINO_VERSION_(MAJOR|MINOR|PATCH)/{v=v s $$3; s="."} END{print v}' include/meddino.h)
+ABI     := $(shell awk '/define MEDDINO_ABI_VERSION/{print $$3}' include/meddino.h)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+DIST    := .build-dist
+LIB     := $(DIST)/release/libmeddino.so
+CLI     := .build/release/meddino-cli
+D       := $(DESTDIR)$(PREFIX)
+MULTI   := $(shell gcc -print-multiarch 2>/dev/null)
+OPENBLAS_A ?= /usr/lib/$(MULTI)/openblas-pthread/libopenblas.a
+ZLIB_A  ?= /usr/lib/$(MULTI)/libz.a
+STAGE   := $(CURDIR)/.build-stage
+APT     := libopenblas-dev libomp-dev zlib1g-dev pkg-config gcc g++ make
+SHELL   := /bin/bash
+.DEFAULT_GOAL := all
+
+setup:
+	@command -v swift >/dev/null || { echo "Swift 6.3 or later is needed: https://www.swift.org/install"; exit 1; }
+	@swift --version 2>/dev/null | grep -oE 'Swift version [0-9]+\.[0-9]+' | awk '{split($$3,v,"."); if (v[1]*100+v[2] < 603) {print "Swift 6.3 or later is needed, found " $$3; exit 1}}'
+	@missing=""; for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -yq $$missing; fi
+
+lib: setup
+	MEDDINO_DIST=1 MEDDINO_OPENBLAS_A=$(OPENBLAS_A) MEDDINO_ZLIB_A=$(ZLIB_A) \
+	  swift build --disable-local-rpath --scratch-path $(DIST) -c release --product meddino
+
+cli: setup
+	swift build -c release --product meddino-cli --static-swift-stdlib
+
+all: lib cli
+
+# The debug build and its tests, then the tests of the shipped library from C and Python.
+test: setup
+	swift build --build-tests
+	swift test --skip-build
+	$(MAKE) test-c
+
+test-golden: setup
+	swift test --filter GoldenTests
+
+test-c: stage
+	Tests/C/run.sh $(STAGE)
+
+# Each SIMD path forced; the C kernels on arm64 under qemu-user where that is installed.
+test-isa: setup
+	Tests/Kernels/run.sh
+	swift build --build-tests
+	for isa in portable avx2 avx512 avx512-bf16; do \
+	  echo "== $$isa"; MEDDINO_SIMD=$$isa swift test --skip-build || exit 1; done
+
+test-openmp: setup
+	MEDDINO_OPENMP=1 swift test --scratch-path .build-openmp
+
+test-oracle: stage
+	Tests/Oracle/run.sh $(STAGE)
+
+test-long: stage
+	Tests/Long/run.sh $(STAGE)
+
+bench: stage
+	Tests/Bench/run.sh $(STAGE)
+
+check-abi: lib
+	Tests/C/check-abi.sh $(LIB) $(ABI)
+
+stage: all
+	rm -rf $(STAGE)
+	$(MAKE) --no-print-directory install-files DESTDIR= PREFIX=$(STAGE)
+
+install: all install-files
+
+install-files:
+	install -d $(D)/lib/pkgconfig $(D)/lib/cmake/meddino $(D)/include $(D)/bin
+	install -s -m 755 $(LIB) $(D)/lib/libmeddino.so.$(VERSION)
+	ln -sf libmeddino.so.$(VERSION) $(D)/lib/libmeddino.so.$(ABI)
+	ln -sf libmeddino.so.$(ABI) $(D)/lib/libmeddino.so
+	install -m 644 include/meddino.h include/meddino.hpp $(D)/include/
+	sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),' pkgconfig/meddino.pc.in > $(D)/lib/pkgconfig/meddino.pc
+	install -s -m 755 $(CLI) $(D)/bin/meddino
+
+# A phantom CT, a small model, its segmentation through the installed C library, and a picture of the result.
+demo: stage
+	Examples/demo.sh $(STAGE) demo
+
+format:
+	swift format --in-place --recursive Sources Tests Package.swift
+
+clean:
+	rm -rf .build .build-dist .build-stage .build-openmp demo bench
+
+.PHONY: setup lib cli all test test-golden test-c test-isa test-openmp test-oracle test-long bench check-abi stage install install-files demo format clean

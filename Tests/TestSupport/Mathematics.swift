@@ -1,0 +1,2 @@
+internal import Glibc
+public func exponential(_ x: Float) -> Float { expf(x) }
