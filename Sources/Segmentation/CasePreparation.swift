@@ -4,7 +4,7 @@ public import Tensors
 
 /// A case made ready for the network slice by slice: to plan axes, cropped to nonzero, normalised, resampled.
 ///
-/// Holds no copy of the volume: memory does not grow with the number of slices, except one byte per cropped voxel when a
+/// Holds no copy of the volume: memory does not grow with the number of slices, except one bit per cropped voxel when a
 /// channel is normalised inside a mask (`use_mask_for_norm`, never for CT). Statistics that need the whole case are taken in passes over
 /// the caller's memory. `slice` writes to scratch of its own: one caller at a time.
 /// Source: pipeline specification 4.1 to 4.6.
@@ -22,7 +22,7 @@ public final class CasePreparation {
 
   let normalizers: [ChannelNormalizer]
   private let masked: [Bool]
-  private let mask: Tensor?
+  private let mask: BitVolume?
   private let resampling: PlaneResampling
   private var clips: [PlaneResampling.Clip] = []
   private let scratch: Buffer
@@ -91,8 +91,8 @@ public final class CasePreparation {
   private func normalizedPlane(_ channel: Int, _ index: Int, into plane: UnsafeMutablePointer<Float>) {
     let count = croppedShape[1] * croppedShape[2]
     CroppedReader(source: source, scan: scan, box: box).read(channel, index, into: plane)
-    if masked[channel], let marks = mask?.elements(UInt8.self).baseAddress {
-      normalizers[channel].apply(plane, mask: marks + index * count, count: count)
+    if masked[channel], let mask {
+      normalizers[channel].apply(plane, mask: mask, slice: index)
     } else {
       normalizers[channel].apply(plane, count: count)
     }

@@ -1,3 +1,4 @@
+public import Imaging
 public import Platform
 
 /// The normalisation of one channel with its constants known: clip, subtract, divide, each rounded to float32.
@@ -82,8 +83,13 @@ public struct ChannelNormalizer: Equatable, Sendable {
     }
   }
 
-  /// Only where `mask` is not zero; other values stay.
-  public func apply(_ values: UnsafeMutablePointer<Float>, mask: UnsafePointer<UInt8>, count: Int) {
-    for i in 0..<count where mask[i] != 0 { values[i] = value(values[i]) }
+  /// Only where `mask` is set; other values stay. `values`: plane `slice` of the mask's z axis, rows along y, columns along x.
+  public func apply(_ values: UnsafeMutablePointer<Float>, mask: BitVolume, slice: Int) {
+    let columns = mask.dims[0]
+    for row in 0..<mask.dims[1] {
+      for column in 0..<columns where mask[column, row, slice] {
+        values[row * columns + column] = value(values[row * columns + column])
+      }
+    }
   }
 }

@@ -19,27 +19,25 @@ struct CroppedReader: Sendable {
     for i in 0..<rows.count * columns.count where !plane[i].isFinite { plane[i] = replacement }
   }
 
-  /// 1 where some channel is not 0 or a hole was filled. Shapes: uint8 [slices, rows, columns] of the crop.
-  func filledMask(_ planes: LanePlanes, in budget: MemoryBudget, _ control: RunControl) throws(MedDINOError) -> Tensor {
+  /// Set where some channel is not 0 or a hole was filled. Axes x, y, z of the mask are columns, rows, slices of the crop.
+  func filledMask(_ planes: LanePlanes, in budget: MemoryBudget, _ control: RunControl) throws(MedDINOError) -> BitVolume {
     let shape = box.shape
-    let mask = try Tensor(Shape(shape), .uint8, in: budget, "normalisation mask")
-    let bytes = mask.elements(UInt8.self)
-    bytes.update(repeating: 0)
-    let count = shape[1] * shape[2]
-    nonisolated(unsafe) let out = bytes
+    let mask = try BitVolume(dims: shape.reversed(), in: budget, "normalisation mask")
     try planes.forEachSlice(0..<shape[0], control) { _, slice, plane in
       for channel in source.channels.indices {
         read(channel, slice, into: plane)
-        for i in 0..<count where plane[i] != 0 { out[slice * count + i] = 1 }
+        for row in 0..<shape[1] {
+          for column in 0..<shape[2] where plane[row * shape[2] + column] != 0 { mask[column, row, slice] = true }
+        }
       }
     }
-    try CropToNonzero.fillHoles(mask, in: budget)
+    try mask.fillHoles(in: budget)
     return mask
   }
 
   /// The constants of every channel. Sums are float64, taken slice by slice, so that they do not depend on the threads.
   func normalizers(
-    _ plan: Plan, _ configuration: Plan.Configuration, mask: Tensor?, masked: [Bool], _ planes: LanePlanes,
+    _ plan: Plan, _ configuration: Plan.Configuration, mask: BitVolume?, masked: [Bool], _ planes: LanePlanes,
     in budget: MemoryBudget, _ control: RunControl
   ) throws(MedDINOError) -> [ChannelNormalizer] {
     var result: [ChannelNormalizer] = []
@@ -81,33 +79,30 @@ struct CroppedReader: Sendable {
 
   /// Mean and population standard deviation in two passes, over the crop or over the mask.
   private func moments(
-    _ channel: Int, _ mask: Tensor?, _ planes: LanePlanes, in budget: MemoryBudget, _ control: RunControl
+    _ channel: Int, _ mask: BitVolume?, _ planes: LanePlanes, in budget: MemoryBudget, _ control: RunControl
   ) throws(MedDINOError) -> ChannelNormalizer.Statistics {
     let slices = box.ranges[0].count
-    let count = box.ranges[1].count * box.ranges[2].count
+    let rows = box.ranges[1].count, columns = box.ranges[2].count
     let sums = try Tensor([slices], .float64, in: budget, "normalisation sums")
     nonisolated(unsafe) let out = sums.elements(Double.self)
-    nonisolated(unsafe) let marks = mask?.elements(UInt8.self).baseAddress
+    defer { withExtendedLifetime(sums) {} }
     func total(_ term: @escaping (Double) -> Double) throws(MedDINOError) -> Double {
       try planes.forEachSlice(0..<slices, control) { _, slice, plane in
         read(channel, slice, into: plane)
         var sum = 0.0
-        if let marks {
-          let here = marks + slice * count
-          for i in 0..<count where here[i] != 0 { sum += term(Double(plane[i])) }
-        } else {
-          for i in 0..<count { sum += term(Double(plane[i])) }
+        for row in 0..<rows {
+          let line = plane + row * columns
+          if let mask {
+            for column in 0..<columns where mask[column, row, slice] { sum += term(Double(line[column])) }
+          } else {
+            for column in 0..<columns { sum += term(Double(line[column])) }
+          }
         }
         out[slice] = sum
       }
       return out.reduce(0, +)
     }
-    let number: Double
-    if let mask {
-      number = Double(mask.elements(UInt8.self).reduce(0) { $0 + ($1 == 0 ? 0 : 1) })
-    } else {
-      number = Double(slices) * Double(count)
-    }
+    let number = Double(mask?.count ?? slices * rows * columns)
     guard number > 0 else { return .init(minimum: 0, maximum: 0, mean: 0, std: 0) }
     let mean = try total { $0 } / number
     let deviation = try total { ($0 - mean) * ($0 - mean) } / number

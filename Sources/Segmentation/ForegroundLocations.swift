@@ -32,6 +32,7 @@ public struct ForegroundLocations: Sendable {
     var result: [ForegroundLocations] = []
     for key in keys {
       let wanted = try table(key.values, in: budget)
+      defer { withExtendedLifetime(wanted) {} }
       let isWanted = wanted.elements(UInt8.self)
       var count = 0
       for value in values where value >= 0 && Int(value) < isWanted.count && isWanted[Int(value)] != 0 { count += 1 }

@@ -16,6 +16,7 @@ public enum GaussianImportance {
     let result = try Tensor([rows, columns], .float32, in: budget, "importance map")
     let vertical = try profile(rows, in: budget)
     let horizontal = try profile(columns, in: budget)
+    defer { withExtendedLifetime((vertical, horizontal)) {} }
     let out = result.floats
     var smallest = Float.infinity
     for row in 0..<rows {

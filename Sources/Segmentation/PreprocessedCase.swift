@@ -82,16 +82,20 @@ private struct DenseCase {
   ) throws(MedDINOError) {
     let shape = reader.box.shape
     let masked = zip(configuration.useMaskForNorm, configuration.normalization).map { $0 && $1 == .zScore }
-    var mask: Tensor?
-    if labels != nil || masked.contains(true) { mask = try reader.filledMask(planes, in: budget, control) }
+    let mask = labels != nil || masked.contains(true) ? try reader.filledMask(planes, in: budget, control) : nil
     var cropped: Tensor?
     if let labels, let mask {
       let read = try Self.read(labels, reader, in: budget)
-      let values = read.elements(Int16.self), marks = mask.elements(UInt8.self)
-      for index in 0..<values.count {
-        if values[index] == 0, marks[index] == 0 { values[index] = -1 }
-        // Masked normalisation takes every voxel that is labelled or inside.
-        marks[index] = values[index] >= 0 ? 1 : 0
+      let values = read.elements(Int16.self)
+      for slice in 0..<shape[0] {
+        for row in 0..<shape[1] {
+          for column in 0..<shape[2] {
+            let at = (slice * shape[1] + row) * shape[2] + column
+            if values[at] == 0, !mask[column, row, slice] { values[at] = -1 }
+            // Masked normalisation takes every voxel that is labelled or inside.
+            mask[column, row, slice] = values[at] >= 0
+          }
+        }
       }
       cropped = read
     }
@@ -100,15 +104,14 @@ private struct DenseCase {
     let count = shape[1] * shape[2]
     let start = data.pointer.assumingMemoryBound(to: Float.self)
     nonisolated(unsafe) let out = start
-    nonisolated(unsafe) let marks = mask?.elements(UInt8.self).baseAddress
     for channel in masked.indices {
       let normalizer = normalizers[channel]
       let inside = masked[channel]
       try planes.forEachSlice(0..<shape[0], control) { _, slice, _ in
         let plane = out + (channel * shape[0] + slice) * count
         reader.read(channel, slice, into: plane)
-        if inside, let marks {
-          normalizer.apply(plane, mask: marks + slice * count, count: count)
+        if inside, let mask {
+          normalizer.apply(plane, mask: mask, slice: slice)
         } else {
           normalizer.apply(plane, count: count)
         }
@@ -125,6 +128,7 @@ private struct DenseCase {
     }
     let result = try Tensor(Shape([1] + shape), .int16, in: budget, "cropped labels")
     let line = try Tensor([shape[1], shape[2]], in: budget, "label slice")
+    defer { withExtendedLifetime(line) {} }
     let plane = line.pointer.assumingMemoryBound(to: Float.self)
     let out = result.elements(Int16.self)
     let count = shape[1] * shape[2]

@@ -3,10 +3,27 @@ internal import Platform
 
 /// What a run found: how much of every label, and what looked odd about the input.
 public struct SegmentationReport: Equatable, Sendable {
-  public var labels: [LabelStatistics]
+  /// How much of one label was found. Units: millilitres from the voxel size.
+  public struct Label: Equatable, Sendable {
+    public var value: Int
+    public var name: String
+    public var voxels: Int
+    public var millilitres: Double
+    /// A voxel of it lies on the outermost layer of the volume, so that a part of it may be missing.
+    public var touchesBorder: Bool
+    public init(value: Int, name: String, voxels: Int, millilitres: Double, touchesBorder: Bool) {
+      self.value = value
+      self.name = name
+      self.voxels = voxels
+      self.millilitres = millilitres
+      self.touchesBorder = touchesBorder
+    }
+  }
+  /// One per value that the model can write, absent ones included.
+  public var labels: [Label]
   /// One line each.
   public var warnings: [String]
-  public init(labels: [LabelStatistics], warnings: [String]) {
+  public init(labels: [Label], warnings: [String]) {
     self.labels = labels
     self.warnings = warnings
   }

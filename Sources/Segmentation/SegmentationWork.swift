@@ -108,9 +108,9 @@ final class SegmentationWork {
 
   private func report(_ counter: LabelCounter) -> SegmentationReport {
     let outputs = job.scheme.outputs.filter { options.labelSubset?.contains($0.value) ?? true }
-    let statistics = counter.statistics(outputs, voxelMillilitres: preparation.source.geometry.voxelMillilitres)
+    let found = counter.labels(outputs, voxelMillilitres: preparation.source.geometry.voxelMillilitres)
     var warnings = InputWarnings.all(preparation.scan, preparation.source, job.configuration)
-    if statistics.allSatisfy({ $0.voxels == 0 }) { warnings.append("no foreground was found") }
-    return SegmentationReport(labels: statistics, warnings: warnings)
+    if found.allSatisfy({ $0.voxels == 0 }) { warnings.append("no foreground was found") }
+    return SegmentationReport(labels: found, warnings: warnings)
   }
 }

@@ -35,7 +35,9 @@ extension VolumeSegmentation {
     let start = try Checked.sum(preparation.passing, preparation.lasting, "buffers", kind: .shape)
     var mask = 0
     if zip(configuration.useMaskForNorm, configuration.normalization).contains(where: { $0 && $1 == .zScore }) {
-      mask = try Checked.product(grid.shape, "normalisation mask", kind: .shape)
+      // One bit per voxel, and as much again while holes are filled.
+      let words = try Checked.product([grid.shape[0], grid.shape[1], (grid.shape[2] - 1) / 64 + 1, 16], "normalisation mask", kind: .shape)
+      mask = try Checked.sum(words, grid.shape[0] * grid.shape[1] * 9, "normalisation mask", kind: .shape)
     }
     return SegmentationEstimate(
       peakBytes: try Checked.sum(max(loop, start), mask, "buffers", kind: .shape), tiles: tiles,

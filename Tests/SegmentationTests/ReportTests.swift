@@ -46,20 +46,18 @@ import Testing
     #expect(report.warnings.allSatisfy { !$0.contains("\n") && !$0.isEmpty })
   }
 
-  @Test func statisticsOfAVolume() throws {
-    let budget = MemoryBudget()
-    let volume = try Volume(allocating: .int16, geometry: Geometry(dims: [5, 4, 3], spacing: [2, 1, 3]), in: budget)
-    let out = volume.mutableBase.bindMemory(to: Int16.self, capacity: 60)
-    out.update(repeating: 0, count: 60)
-    out[1 * 20 + 1 * 5 + 1] = 1
-    out[1 * 20 + 1 * 5 + 2] = 1
-    out[1 * 20 + 2 * 5 + 4] = 2
-    out[1 * 20 + 2 * 5 + 3] = 9
-    out[0] = -3
-    let scheme = try testScheme()
-    let found = try LabelStatistics.measure(volume, outputs: scheme.outputs, in: budget)
+  @Test func countsAndBorders() {
+    let outputs = [LabelScheme.Output(name: "a", value: 1), LabelScheme.Output(name: "b", value: 2)]
+    var counter = LabelCounter(largest: 2, shape: [3, 4, 5])
+    counter.add([0, 1, 1, 0, 0], count: 5, slice: 1, row: 1, column: 0)
+    counter.add([0, 2], count: 2, slice: 1, row: 2, column: 3)
+    let found = counter.labels(outputs, voxelMillilitres: 0.006)
     #expect(found.map(\.voxels) == [2, 1])
     #expect(found.map(\.touchesBorder) == [false, true])
     #expect(abs(found[0].millilitres - 0.012) < 1e-12)
+    var flat = LabelCounter(largest: 2, shape: [1, 4, 5])
+    flat.add([1], count: 1, slice: 0, row: 1, column: 1)
+    flat.add([2], count: 1, slice: 0, row: 3, column: 1)
+    #expect(flat.labels(outputs, voxelMillilitres: 1).map(\.touchesBorder) == [false, true])
   }
 }

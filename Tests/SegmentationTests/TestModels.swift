@@ -38,7 +38,7 @@ final class BlurNetwork: TileNetwork, @unchecked Sendable {
           }
         }
         for c in 0..<classes {
-          let offset = Float(c) * 0.9 - 0.2 * Float(x % 3)
+          let offset = Float(c) * 0.9 - 0.2 * Float(x % 3) + (c == 1 ? Float((2 * x + y) % 7) - 3 : 0)
           logits[(c * height + y) * width + x] = gain * (sum / 9 * (c % 2 == 0 ? 1 : -1) + offset * (c == 0 ? 0.1 : 0.3))
         }
       }

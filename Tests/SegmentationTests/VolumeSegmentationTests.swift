@@ -142,16 +142,18 @@ import Glibc
 
   @Test func reorientedReaderFollowsTheGeometry() throws {
     let volume = try testVolume([31, 22, 3], spacing: [0.8, 0.9, 2], in: budget)
+    var unmirrored = SegmentationOptions()
+    unmirrored.mirrorAxes = []
     // Identity in LPS is not RAS: x and y run backwards for the network.
-    let seen = try labels(job([BlurNetwork(classes: 3)], reader: "NibabelIOWithReorient"), volume)
+    let seen = try labels(job([BlurNetwork(classes: 3)], reader: "NibabelIOWithReorient"), volume, unmirrored)
     let steps = try volume.geometry.orientation().steps(to: .ras)
     let turned = volume.rearranged(steps)
-    let asStored = try labels(job([BlurNetwork(classes: 3)], reader: "NibabelIOWithReorient"), turned)
+    let asStored = try labels(job([BlurNetwork(classes: 3)], reader: "NibabelIOWithReorient"), turned, unmirrored)
     let back = try labelVolume(like: turned, in: budget)
     for (index, value) in asStored.enumerated() { back.mutableBase.storeBytes(of: UInt8(value), toByteOffset: index, as: UInt8.self) }
     let ways = try turned.geometry.orientation().steps(to: volume.geometry.orientation())
     #expect(allValues(back.rearranged(ways)) == seen)
-    #expect(try labels(job([BlurNetwork(classes: 3)]), volume) != seen)
+    #expect(try labels(job([BlurNetwork(classes: 3)]), volume, unmirrored) != seen)
   }
 
   @Test func outputsAreCheckedFirst() throws {
