@@ -45,7 +45,8 @@ extension PhantomAnatomy {
   @inline(__always) private func pelvis(_ p: BodyPoint, _ side: Float) -> Float? {
     let (wy, wz) = ((p.y - 22) / 62, (p.z + 168) / 78)
     if wy * wy + wz * wz < 1 {
-      let plate = (side - 62 - 0.36 * (p.z + 200) - 0.1 * (22 - p.y)).magnitude
+      let bow = (p.y - 12) * (p.y - 12) * 0.006
+      let plate = (side - 70 - 0.36 * (p.z + 200) + 0.3 * (p.y - 12) + bow).magnitude
       if plate < 3 { return boneHU }
       if plate < 6 { return boneHU + 260 }
     }

@@ -88,9 +88,7 @@ extension PhantomAnatomy {
     _ p: BodyPoint, _ organs: UnsafePointer<BodyOrgan>, _ candidates: UInt32
   ) -> (Float, Int)? {
     if p.z < -10 { return nil }
-    let x = p.x < 0 ? p.x + 70 : p.x - 74
-    let y = p.y > 0 ? p.y * p.y * 0.0125 : p.y * p.y * 0.0075
-    let dome = (p.x < 0 ? domes.right : domes.left) - x * x * 0.0115 - y
+    let dome = diaphragm(p)
     if p.z < dome { return nil }
     if p.z < dome + 3 { return (muscleHU, 0) }
     let (hx, hy, hz) = ((p.x - 26) / 60, (p.y + 34) / 50, (p.z - 158) / 66)
@@ -104,8 +102,18 @@ extension PhantomAnatomy {
       return (fatHU + 60, 0)
     }
     if (p.x - 4).magnitude < 16, p.y < 40 { return (fatHU + 30, 0) }
-    let vessel = waveOf(p.x * 0.031 + p.z * 0.011) * waveOf(p.y * 0.037 + p.x * 0.007) * waveOf(p.z * 0.029 + p.y * 0.013)
-    return (vessel > 0.55 ? 30 : -855 + 40 * vessel, 0)
+    let stir = waveOf(p.z * 0.013 + p.y * 0.009)
+    let vessel = waveOf(p.x * 0.027 + p.z * 0.011 + 0.3 * stir) * waveOf(p.y * 0.033 - p.x * 0.012 - 0.4 * stir)
+    return (vessel > 0.9 ? 20 : -855 + 40 * vessel, 0)
+  }
+
+  /// Height of the diaphragm: two domes that fall off steeply to the outside, gently to the middle.
+  @inline(__always) private func diaphragm(_ p: BodyPoint) -> Float {
+    let (right, left) = (p.x + 70, p.x - 74)
+    let y = p.y > 0 ? p.y * p.y * 0.0125 : p.y * p.y * 0.0075
+    let rightDome = domes.right - right * right * (right > 0 ? 0.0045 : 0.0115)
+    let leftDome = domes.left - left * left * (left < 0 ? 0.0045 : 0.0115)
+    return max(rightDome, leftDome) - y
   }
 
   /// What fills the belly between the organs: vessels, psoas, pancreas, bowel, fat.

@@ -167,11 +167,11 @@ public struct PhantomCase: Sendable {
     return (Float(sum) - 131_070) * (1 / 37_837.2)
   }
 
-  /// The field of view of the middle of the ranges against the 420 mm of an adult's.
+  /// The field of view of the middle of the ranges against the 395 mm of an adult's.
   private static func fittingScale(_ options: PhantomOptions) -> Double {
     let matrix = Double(options.matrix.lowerBound + options.matrix.upperBound) / 2
     let spacing = (options.spacing.lowerBound + options.spacing.upperBound) / 2
-    return min(1, max(0.02, matrix * spacing / 420))
+    return min(1, max(0.02, matrix * spacing / 395))
   }
 
   /// Row-major rotation about x, then y, then z. Units: degrees.
@@ -182,7 +182,7 @@ public struct PhantomCase: Sendable {
     return [
       cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
       sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx,
-      -sy, cy * sx, cy * cx,
+      0 - sy, cy * sx, cy * cx,
     ]
   }
 

@@ -55,28 +55,27 @@ public struct PhantomOptions: Sendable {
 
   /// Throws: `.invalid`, naming the option.
   func validate() throws(MedDINOError) {
-    func check(_ range: ClosedRange<Int>, _ name: String, _ allowed: ClosedRange<Int>) throws(MedDINOError) {
-      guard allowed.contains(range.lowerBound), allowed.contains(range.upperBound) else {
-        throw .invalid("\(name) is \(range), expected within \(allowed)")
+    func check<T: Comparable>(_ range: ClosedRange<T>, _ name: String, _ allowed: ClosedRange<T>) throws(MedDINOError) {
+      try check(range.lowerBound, name, allowed)
+      try check(range.upperBound, name, allowed)
+    }
+    func check<T: Comparable>(_ value: T, _ name: String, _ allowed: ClosedRange<T>) throws(MedDINOError) {
+      guard allowed.contains(value) else {
+        throw .invalid("\(name) is \(value), expected \(allowed.lowerBound) to \(allowed.upperBound)")
       }
     }
-    func check(_ range: ClosedRange<Double>, _ name: String, _ allowed: ClosedRange<Double>) throws(MedDINOError) {
-      guard allowed.contains(range.lowerBound), allowed.contains(range.upperBound) else {
-        throw .invalid("\(name) is \(range), expected within \(allowed)")
-      }
-    }
-    try check(cases...cases, "cases", 0...100_000)
-    try check(testCases...testCases, "testCases", 0...100_000)
-    try check(datasetID...datasetID, "datasetID", 0...999)
-    try check(labelCount...labelCount, "labelCount", 1...PhantomOrganKind.allCases.count)
+    try check(cases, "cases", 0...100_000)
+    try check(testCases, "testCases", 0...100_000)
+    try check(datasetID, "datasetID", 0...999)
+    try check(labelCount, "labelCount", 1...PhantomOrganKind.allCases.count)
     try check(matrix, "matrix", 1...4096)
     try check(slices, "slices", 1...10_000)
     try check(spacing, "spacing", 0.05...50)
     try check(sliceSpacing, "sliceSpacing", 0.05...50)
     try check(noise, "noise", 0...1000)
-    try check(obliqueChance...obliqueChance, "obliqueChance", 0...1)
-    try check(missingChance...missingChance, "missingChance", 0...1)
-    if let bodyScale { try check(bodyScale...bodyScale, "bodyScale", 0.01...10) }
+    try check(obliqueChance, "obliqueChance", 0...1)
+    try check(missingChance, "missingChance", 0...1)
+    if let bodyScale { try check(bodyScale, "bodyScale", 0.01...10) }
     guard !orientations.isEmpty else { throw .invalid("orientations is empty, expected at least one") }
     guard fileEnding == ".nii.gz" || fileEnding == ".nii" else {
       throw .invalid("fileEnding is \"\(fileEnding)\", expected \".nii.gz\" or \".nii\"")

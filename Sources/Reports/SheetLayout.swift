@@ -91,9 +91,8 @@ struct SheetLayout {
     let (x, y) = corner(ofSlice: place)
     canvas.frame(x: x - 1, y: y - 1, width: sliceWidth + 2, height: sliceHeight + 2, Self.rule)
     if sliceWidth >= 80, sliceHeight >= 40 {
-      let middle = y + sliceHeight / 2 - 7
-      canvas.text("R", x: x + 5, y: middle, scale: 2, Self.dim)
-      canvas.text("L", x: x + sliceWidth - 15, y: middle, scale: 2, Self.dim)
+      canvas.text("R", x: x + 7, y: y + 7, scale: 2, Self.dim)
+      canvas.text("L", x: x + sliceWidth - 17, y: y + 7, scale: 2, Self.dim)
     }
     canvas.text(caption, x: x, y: y + sliceHeight + 8, scale: 2, Self.dim)
   }
