@@ -113,7 +113,7 @@ struct PhantomAnatomy {
     return organ(.liver, [right, left, tail], lump: 0.10, &random)
   }
   private func spleen(_ random: inout CounterRandom) -> BodyOrgan {
-    let body = blob(&random, at: (112, 44, 66), semi: (24, 42, 50), square: 0.3, turn: (-28, -14))
+    let body = blob(&random, at: (107, 42, 55), semi: (26, 43, 50), square: 0.3, turn: (-28, -14))
     return organ(.spleen, [body], lump: 0.12, &random)
   }
   private func rightKidney(_ random: inout CounterRandom) -> BodyOrgan {

@@ -30,7 +30,7 @@ public struct PhantomOptions: Sendable {
   /// Part of the cases whose grid is tilted against the patient by a few degrees.
   public var obliqueChance = 0.15
   /// Chance of each removable organ (spleen, either kidney; twice for the gallbladder) to be missing.
-  public var missingChance = 0.15
+  public var missingChance = 0.1
   /// Standard deviation of the noise. Units: HU.
   public var noise = 10.0...20.0
   /// How many organs are labelled, in the order of `Phantom.labels`; the others are there but background.
