@@ -56,7 +56,7 @@ let package = Package(
     module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform"]),
     // floor 5
     module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
-    module("Reports", ["Imaging", "Tensors", "Platform"]),
+    module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
     module("MedDINO", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7
