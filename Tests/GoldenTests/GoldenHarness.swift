@@ -9,11 +9,11 @@ import Tensors
 import TestSupport
 import WeightFiles
 
-struct GoldenCheck {
+struct GoldenCheck: Sendable {
   /// Globs of the manifest's file names, such as "encoder_*.safetensors" or "predict/*".
   let files: [String]
-  let run: (GoldenFile) throws -> Void
-  init(_ files: String..., run: @escaping (GoldenFile) throws -> Void) {
+  let run: @Sendable (GoldenFile) throws -> Void
+  init(_ files: String..., run: @escaping @Sendable (GoldenFile) throws -> Void) {
     self.files = files
     self.run = run
   }
