@@ -15,6 +15,8 @@ public struct Volume: @unchecked Sendable {
   public var slope: Double
   public var intercept: Double
   public var owner: AnyObject?
+  /// A two-dimensional file: z = 1, its slice spacing is a stand-in (999 times the larger in-plane one), written as 2D again.
+  public var isPlane = false
 
   public init(
     dtype: DType, channels: Int, geometry: Geometry, base: UnsafeRawPointer, strides: [Int], channelStride: Int,
