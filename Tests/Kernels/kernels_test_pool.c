@@ -125,7 +125,8 @@ static void forking(void) {
   }
   int status = -1;
   waitpid(child, &status, 0);
-  check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the pool works in a forked child (status %x)", (unsigned)status);
+  check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the pool works in a forked child (status %x)",
+        (unsigned)status);
   waitpid(idle, &status, 0);
   check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "destroy in a forked child (status %x)", (unsigned)status);
   check(region_is_complete(pool, 50), "and in the parent after it");
@@ -154,7 +155,8 @@ static void hosted(void) {
 static void read_mask(void *argument, int64_t i) {
   sigset_t mask;
   pthread_sigmask(SIG_SETMASK, NULL, &mask);
-  ((int *)argument)[i] = pthread_equal(pthread_self(), *(pthread_t *)((int *)argument + 2)) ? -1 : sigismember(&mask, SIGUSR1);
+  const pthread_t caller = *(pthread_t *)((int *)argument + 2);
+  ((int *)argument)[i] = pthread_equal(pthread_self(), caller) ? -1 : sigismember(&mask, SIGUSR1);
   usleep(20000);
 }
 static void signals(void) {
@@ -162,7 +164,8 @@ static void signals(void) {
   ck_pool *pool = ck_pool_create(2, NULL, NULL, 0);
   struct { int seen[2]; pthread_t caller; } s = {{-2, -2}, pthread_self()};
   ck_pool_run(pool, 2, read_mask, &s);
-  check((s.seen[0] == -1 || s.seen[0] == 1) && (s.seen[1] == -1 || s.seen[1] == 1), "workers block signals: %d %d", s.seen[0], s.seen[1]);
+  check((s.seen[0] == -1 || s.seen[0] == 1) && (s.seen[1] == -1 || s.seen[1] == 1), "workers block signals: %d %d",
+        s.seen[0], s.seen[1]);
   sigset_t mask;
   pthread_sigmask(SIG_SETMASK, NULL, &mask);
   check(sigismember(&mask, SIGUSR1) == 0, "and the caller's mask is as it was");
