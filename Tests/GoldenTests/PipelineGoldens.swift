@@ -51,7 +51,7 @@ private func checkImportance(_ file: GoldenFile) throws {
     let (rows, columns) = (size[0], size.last ?? size[0])
     let half = parts.last == "half"
     let map = try GaussianImportance.map(rows: rows, columns: columns, roundedToHalf: half, in: file.budget)
-    let values = withExtendedLifetime(map) { Array(map.floats) }
+    let values = map.floatArray()
     switch parts.count == 3 ? parts[1] : "all" {
     case "row_center": try file.compare(name, Array(values[(rows / 2) * columns..<(rows / 2 + 1) * columns]))
     case "row0": try file.compare(name, Array(values[0..<columns]))
@@ -87,7 +87,7 @@ private func checkNormalization(_ file: GoldenFile) throws {
     let prepared = try PreprocessedCase(
       [volume(values, shape, in: file.budget)], labels: nil, plan: plan, configuration: configuration, scheme: nil,
       pool: goldenThreads(), in: file.budget)
-    return withExtendedLifetime(prepared) { Array(prepared.data.floats) }
+    return prepared.data.floatArray()
   }
   try file.compare("ct", normalized(.ct, x))
   try file.compare("zscore", normalized(.zScore, x))

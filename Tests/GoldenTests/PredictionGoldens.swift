@@ -25,9 +25,7 @@ private final class StandInNetwork: TileNetwork {
     func layer(_ index: Int) throws -> Layer {
       let kernel = try weights.tensor("fold\(fold).w\(index)", in: budget)
       let bias = try weights.tensor("fold\(fold).b\(index)", in: budget)
-      return withExtendedLifetime((kernel, bias)) {
-        Layer(weights: Array(kernel.floats), bias: Array(bias.floats), inputs: kernel.shape[1])
-      }
+      return Layer(weights: kernel.floatArray(), bias: bias.floatArray(), inputs: kernel.shape[1])
     }
     first = try layer(1)
     second = try layer(2)

@@ -48,6 +48,7 @@ import Testing
     let streamed = try CasePreparation([volume], plan: plan, configuration: configuration, pool: testPool, in: budget, control: RunControl())
     #expect([schemes.count] + streamed.shape == whole.data.shape.extents)
     #expect(streamed.box == whole.properties.boundingBox)
+    let expectedData = whole.data.floatArray()
     var slice = [Float](repeating: .nan, count: streamed.sliceFloats)
     let plane = streamed.shape[1] * streamed.shape[2]
     var worst: Float = 0
@@ -55,7 +56,7 @@ import Testing
       slice.withUnsafeMutableBufferPointer { streamed.slice(index, into: $0.baseAddress!) }
       for channel in schemes.indices {
         for i in 0..<plane {
-          let expected = whole.data.floats[(channel * streamed.shape[0] + index) * plane + i]
+          let expected = expectedData[(channel * streamed.shape[0] + index) * plane + i]
           let difference = abs(expected - slice[channel * plane + i])
           worst = max(worst, difference.isNaN ? .infinity : difference)
         }

@@ -99,8 +99,11 @@ import Glibc
         }
       }
       #expect(same)
-      #expect(network.calls - before == (upper == [61, 45, 5] && lower == [0, 0, 0] ? fullCalls : network.calls - before))
-      #expect(network.calls - before <= fullCalls)
+      if lower == [0, 0, 0], upper == [61, 45, 5] {
+        #expect(network.calls - before == fullCalls)
+      } else {
+        #expect(network.calls - before < fullCalls / 2)
+      }
       let estimate = try job.estimate(volume.geometry, options: options, pool: testPool)
       #expect(estimate.networkCalls == network.calls - before)
     }
