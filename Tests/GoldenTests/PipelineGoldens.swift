@@ -28,7 +28,8 @@ private func checkSteps(_ file: GoldenFile) throws {
     let window = try SlidingWindow(
       rows: image[0], columns: image[1], tileRows: tile[0], tileColumns: tile[1], step: item["step"]?.doubleValue ?? 0)
     let expected = item["steps"]?.arrayValue?.map(ints) ?? []
-    file.expect([window.rows.starts, window.columns.starts] == expected, "\(index)", "steps are \(window.rows.starts), \(window.columns.starts)")
+    file.expect(
+      [window.rows.starts, window.columns.starts] == expected, "\(index)", "steps are \(window.rows.starts), \(window.columns.starts)")
   }
 }
 
@@ -193,8 +194,11 @@ private func checkPreprocessedProperties(_ file: GoldenFile) throws {
   }
   let got = JSON.object(
     ("spacing", .numbers(geometry.spacing.reversed())),
-    ("sitk_stuff", .object(
-      ("spacing", .numbers(geometry.spacing)), ("origin", .numbers(geometry.origin)), ("direction", .numbers(geometry.direction)))),
+    (
+      "sitk_stuff",
+      .object(
+        ("spacing", .numbers(geometry.spacing)), ("origin", .numbers(geometry.origin)), ("direction", .numbers(geometry.direction)))
+    ),
     ("shape_before_cropping", .integers(result.properties.shapeBeforeCropping)),
     ("bbox_used_for_cropping", .array(result.properties.boundingBox.ranges.map { .integers([$0.lowerBound, $0.upperBound]) })),
     ("shape_after_cropping_and_before_resampling", .integers(result.properties.shapeAfterCropping)),
