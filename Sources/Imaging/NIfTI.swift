@@ -15,7 +15,9 @@ public enum NIfTI {
     /// Voxel order of the file. The sform counts when its code is above 0, else the qform, else a grid centred on the origin.
     /// Spacing = |pixdim|; units are taken as mm.
     case nibabel = "NibabelIO"
-    /// As `nibabel`, then axes permuted and reversed to the closest RAS order.
+    /// As `nibabel`, then axes permuted and reversed to the closest RAS order. When that changes anything, spacing = lengths of
+    /// the affine's columns as float32. Axes take their world axis in file order, as nibabel up to 5.3 does (5.4 starts with
+    /// the strongest, which differs for some grids turned by more than 35 degrees).
     case nibabelReorient = "NibabelIOWithReorient"
   }
 
@@ -53,14 +55,19 @@ public enum NIfTI {
     let source = try NIfTISource(path, control: control)
     let header = source.header
     let placement = try header.placement(reader, path)
+    var geometry = placement.geometry
     let orientation: AxisOrientation
-    do throws(MedDINOError) { orientation = try placement.geometry.orientation() } catch {
+    do throws(MedDINOError) { orientation = try geometry.orientation() } catch {
       throw .format("\(path): the axes of the header are linearly dependent")
     }
-    var volume = try source.readVoxels(placement.geometry, in: budget, control: control)
+    if reader == .nibabel || reader == .nibabelReorient && orientation == .ras { geometry.spacing = header.spacing }
+    var volume = try source.readVoxels(geometry, in: budget, control: control)
     (volume.slope, volume.intercept) = try header.scaling(reader, path)
     volume.isPlane = header.rank == 2
-    if reader == .nibabelReorient { volume = volume.rearranged(orientation.steps(to: .ras)) }
+    if reader == .nibabelReorient, orientation != .ras {
+      volume = volume.rearranged(orientation.steps(to: .ras))
+      volume.geometry.spacing = volume.geometry.spacing.map { Double(Float($0)) }
+    }
     return Image(volume: volume, affine: placement.affine, fileOrientation: orientation, reader: reader)
   }
 }

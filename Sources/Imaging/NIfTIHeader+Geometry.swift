@@ -5,6 +5,7 @@ internal import Platform
 extension NIfTIHeader {
   typealias Placement = (geometry: Geometry, affine: [Double])
 
+  /// For the nibabel readers the spacing is that of the affine's columns, so that the axes can be rearranged exactly.
   /// Throws: `.format` when no usable orientation is given.
   func placement(_ reader: NIfTI.Reader, _ path: String) throws(MedDINOError) -> Placement {
     reader == .simpleITK ? try itkPlacement(path) : try nibabelPlacement(path)
@@ -24,7 +25,7 @@ extension NIfTIHeader {
   private var originOfSform: [Double] { [srow[3], srow[7], srow[11]] }
 
   /// Spacing of x, y, z as the file gives it, stand-ins for the missing third axis of a 2D file.
-  private var spacing: [Double] {
+  var spacing: [Double] {
     let inPlane = [pixdim[1].magnitude, pixdim[2].magnitude]
     return inPlane + [rank == 2 ? 999 * max(inPlane[0], inPlane[1]) : pixdim[3].magnitude]
   }
@@ -81,10 +82,9 @@ extension NIfTIHeader {
         affine += line
       }
     }
-    guard var geometry = Geometry(dims: Array(dims.prefix(3)), affineRAS: affine) else {
+    guard let geometry = Geometry(dims: Array(dims.prefix(3)), affineRAS: affine) else {
       throw .format("\(path): the affine has a zero column or a value that is not finite")
     }
-    geometry.spacing = spacing
     return (try checked(geometry, path), affine)
   }
 
