@@ -29,8 +29,8 @@ struct Matrix3: Equatable {
 
   var determinant: Double { Matrix3.dot(Array(m[0..<3]), Array(cofactors.m[0..<3])) }
 
-  /// The closest orthogonal matrix (U·Vᵀ of the singular value decomposition), by Newton's iteration; nil when singular.
-  /// Its determinant has the sign of this matrix'.
+  /// The closest orthogonal matrix (U·Vᵀ of the singular value decomposition), by Newton's iteration; nil when
+  /// singular. Its determinant has the sign of this matrix'.
   var polarFactor: Matrix3? {
     guard m.allSatisfy({ $0.isFinite }) else { return nil }
     var x = self
