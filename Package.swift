@@ -21,7 +21,7 @@ let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
 let swiftSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault")]
 
 func module(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings, linkerSettings: linker)
+  .target(name: name, dependencies: dependencies, exclude: name == "MedDINOC" ? ["meddino.map"] : [], swiftSettings: swiftSettings, linkerSettings: linker)
 }
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .testTarget(name: name + "Tests", dependencies: dependencies + [.byName(name: "TestSupport")], path: "Tests/\(name)Tests")
@@ -56,7 +56,7 @@ let package = Package(
     module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform"]),
     // floor 5
     module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
-    module("Reports", ["Imaging", "Tensors", "Platform"]),
+    module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
     module("MedDINO", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7

@@ -62,13 +62,13 @@ struct EncoderLoader {
     try source.parameter(name, shape, in: device.budget)
   }
   private func copy(_ name: String, _ shape: Shape, to target: Tensor) throws(MedDINOError) {
-    target.bytes.copyMemory(from: UnsafeRawBufferPointer(try tensor(name, shape).bytes))
+    target.copy(from: try tensor(name, shape))
   }
 
   /// A stored periods buffer wins over the formula: trained models were trained with theirs.
   private func periods() throws(MedDINOError) -> [Float] {
     guard source.contains("rope_embed.periods") else { return RopeTables.periods(configuration) }
-    let stored = Array(try tensor("rope_embed.periods", [configuration.headDim / 4]).floats)
+    let stored = try tensor("rope_embed.periods", [configuration.headDim / 4]).floatArray()
     guard stored.allSatisfy({ $0.isFinite && $0 != 0 }) else { throw .format("rope_embed.periods holds zero or a non-finite value") }
     return configuration.ropePrecision == .bfloat16 ? stored.map(roundedToBFloat16) : stored
   }

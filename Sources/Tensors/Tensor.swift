@@ -3,7 +3,8 @@ public import Platform
 /// A dense, contiguous, row-major array in a buffer of a `MemoryBudget`.
 ///
 /// A value that shares its storage: copying the struct does not copy elements. Writers hold the only reference by convention
-/// (a freshly made tensor); everything handed on is read-only.
+/// (a freshly made tensor); everything handed on is read-only. The pointers that `bytes`, `floats` and `elements` give do not keep
+/// the memory alive: hold the tensor (a parameter, a stored property, `withExtendedLifetime`) for as long as they are used.
 public struct Tensor: Sendable {
   public let shape: Shape
   public let dtype: DType
@@ -60,8 +61,17 @@ public struct Tensor: Sendable {
       Shape([range.count] + shape.extents.dropFirst()), dtype, buffer: buffer, byteOffset: byteOffset + range.lowerBound * stride)
   }
 
+  /// Copies the elements of a tensor of the same type and count.
+  public func copy(from other: Tensor) {
+    precondition(dtype == other.dtype && count == other.count)
+    withExtendedLifetime(other.buffer) { bytes.copyMemory(from: UnsafeRawBufferPointer(other.bytes)) }
+  }
+
+  /// The elements of a float32 tensor as an array; for small tensors and tests.
+  public func floatArray() -> [Float] { withExtendedLifetime(buffer) { Array(floats) } }
+
   /// Element `index` as Double, whatever the type; for tests and small reads.
-  public func value(_ index: Int) -> Double { pointer.loadElement(dtype, index) }
+  public func value(_ index: Int) -> Double { withExtendedLifetime(buffer) { pointer.loadElement(dtype, index) } }
 
   /// A float32 copy (or the tensor itself when it is float32 already).
   public func asFloat32(in budget: MemoryBudget) throws(MedDINOError) -> Tensor {

@@ -61,7 +61,7 @@ final class GoldenFile {
   func has(_ tensor: String) throws -> Bool { try file().names.contains(tensor) }
   /// A tensor of this file as float32.
   func tensor(_ name: String) throws -> Tensor { try file().tensor(name, in: budget).asFloat32(in: budget) }
-  func floats(_ name: String) throws -> [Float] { Array(try tensor(name).floats) }
+  func floats(_ name: String) throws -> [Float] { try tensor(name).floatArray() }
   func doubles(_ name: String) throws -> [Double] {
     let tensor = try file().tensor(name, in: budget)
     return (0..<tensor.count).map { tensor.value($0) }

@@ -337,6 +337,7 @@ private func checkDemo(_ file: GoldenFile) throws {
   }
   let features = try file.tensor("pca.features")
   let (rows, dim) = (features.shape[0], features.shape[1])
+  defer { withExtendedLifetime(features) {} }
   guard let base = features.floats.baseAddress else { return }
   let pca = try PrincipalComponents(base, rows: rows, dim: dim, count: 3)
   let scores = (0..<rows).flatMap { pca.scores(base + $0 * dim) }

@@ -1,4 +1,4 @@
-public import Platform
+internal import Platform
 internal import Glibc
 
 /// Where the project lies, from this file's own path.

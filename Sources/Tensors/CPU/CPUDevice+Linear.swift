@@ -67,6 +67,7 @@ extension CPUDevice {
     if case .residual = epilogue {
       scratch = try Tensor([laneCount(tiling.count), tiling.rowsPerTile * tiling.columnsPerTile], in: budget, "linear tile")
     }
+    defer { withExtendedLifetime(scratch) {} }
     let scratchBase = scratch?.floats.baseAddress
     forEachLane(tiling.count) { lane, index in
       let tile = tiling[index]
