@@ -2,6 +2,7 @@ internal import Glibc
 public import Imaging
 internal import Networks
 public import Platform
+internal import Tensors
 
 extension Features {
   /// Colours of the first three principal components of the last block's tokens: one range over all three maps to 0...255.

@@ -31,7 +31,12 @@ public final class Model: Sendable {
   public let metadata: [String: String]
   /// One per member; names as in nnU-Net checkpoints for segmenters, as in backbones otherwise.
   let members: [any ParameterSource & Sendable]
-  private let networks: [Mutex<[Precision: Loaded]>]
+  private let networks: [NetworkCache]
+
+  /// A member's packed networks, made under a lock so that two first runs do not pack twice.
+  private final class NetworkCache: Sendable {
+    let held = Mutex<[Precision: Loaded]>([:])
+  }
 
   enum Loaded: Sendable {
     case primus(Primus)
@@ -54,7 +59,7 @@ public final class Model: Sendable {
     self.labels = labels
     self.metadata = metadata
     self.members = members
-    networks = members.map { _ in Mutex([:]) }
+    networks = members.map { _ in NetworkCache() }
   }
 
   public var memberCount: Int { members.count }
@@ -66,7 +71,7 @@ public final class Model: Sendable {
 
   /// Member `index` packed for a precision; loads it on first use. Throws: `.format`, `.io`, `.outOfMemory`.
   func network(_ index: Int, _ precision: Precision) throws(MedDINOError) -> Loaded {
-    let result: Result<Loaded, MedDINOError> = networks[index].withLock { held in
+    let result: Result<Loaded, MedDINOError> = networks[index].held.withLock { held in
       if let network = held[precision] { return .success(network) }
       do throws(MedDINOError) {
         let network = try load(index, precision)

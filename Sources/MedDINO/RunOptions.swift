@@ -1,4 +1,3 @@
-public import Platform
 public import Segmentation
 public import Tensors
 
