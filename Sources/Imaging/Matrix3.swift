@@ -37,8 +37,8 @@ struct Matrix3: Equatable {
     return Matrix3((0..<9).map { cofactors[$0 % 3, $0 / 3] / determinant })
   }
 
-  /// The closest orthogonal matrix (U·Vᵀ of the singular value decomposition), by Newton's iteration; nil when singular.
-  /// Its determinant has the sign of this matrix'.
+  /// The closest orthogonal matrix (U·Vᵀ of the singular value decomposition), by Newton's iteration; nil when
+  /// singular. Its determinant has the sign of this matrix'.
   var polarFactor: Matrix3? {
     guard m.allSatisfy({ $0.isFinite }) else { return nil }
     var x = self
