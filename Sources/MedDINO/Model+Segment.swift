@@ -35,6 +35,17 @@ extension Model {
     return report
   }
 
+  /// From image to image: labels on the input's grid, uint8, or uint16 when a label value needs it.
+  /// Throws: as `segment(_:labels:)`.
+  public func segment(
+    _ image: Image, options: RunOptions = RunOptions(), control: RunControl = RunControl()
+  ) throws(MedDINOError) -> (labels: Image, report: SegmentationReport) {
+    guard let task else { throw noDecoder }
+    let labels = try Image(like: image, task.scheme.largestOutput > 255 ? .uint16 : .uint8)
+    let report = try segment([image.volume], labels: labels.volume, options: options, control: control)
+    return (labels, report)
+  }
+
   /// What `segment` would take for an image of this geometry; nothing is loaded or read.
   public func estimate(_ geometry: Geometry, options: RunOptions = RunOptions(), probabilities: Bool = false) throws(MedDINOError) -> RunEstimate {
     guard let task, let configuration = primusConfiguration else { throw noDecoder }

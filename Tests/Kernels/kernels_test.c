@@ -39,7 +39,7 @@ float *random_floats(int64_t count, float low, float high) {
 void *bytes(size_t count) {
   void *p = NULL;
   if (posix_memalign(&p, 64, count ? count : 1) != 0) abort();
-  memset(p, 0xA5, count);
+  memset(p, 0xFF, count);
   return p;
 }
 

@@ -15,7 +15,7 @@ uint64_t random_bits(void);
 float uniform(float low, float high);
 /* exactly count floats: the sanitizer sees the first byte beyond */
 float *random_floats(int64_t count, float low, float high);
-void *bytes(size_t count);                                  /* 64-byte aligned, filled with 0xA5 */
+void *bytes(size_t count);                                  /* 64-byte aligned, every float and bf16 in it a NaN */
 
 float bf16_rounded(float x); /* by the definition, independent of the kernels */
 uint16_t bf16_bits(float x);
