@@ -68,8 +68,8 @@ private func view(_ v: meddino_volume, _ use: VolumeUse) throws(MedDINOError) ->
   }
   let result = Volume(
     dtype: dtype, channels: Int(v.channels), geometry: geometry, base: base, strides: strides, channelStride: channelStride)
-  guard v.data_bytes <= Int.max else { throw .invalid("data_bytes is \(v.data_bytes), which is no size") }
-  try VolumeCheck.view(result, dataBytes: Int(v.data_bytes))
+  guard v.data_bytes >= 0 else { throw .invalid("data_bytes is \(v.data_bytes), which is no size") }
+  try VolumeCheck.view(result, dataBytes: v.data_bytes)
   return result
 }
 
