@@ -1,0 +1,121 @@
+public import Platform
+public import WeightFiles
+
+/// Opens weights of any known layout. Nothing in a file is executed; only names, shapes and types are read at first.
+public enum Checkpoint {
+  static let configurationLimit = 16 << 20
+
+  /// A `.pth` or `.safetensors` file, or a folder as HuggingFace lays it out. Beside a `model.safetensors`, its config.json is read.
+  /// Throws: `.io`, `.format` for a damaged or unknown file, `.unsupported`, `.outOfMemory`.
+  public static func open(_ path: String, in budget: MemoryBudget) throws(MedDINOError) -> CheckpointContents {
+    if FileKind.of(path) == .directory { return try openFolder(path, in: budget) }
+    let file = try InputFile(path)
+    let folder = path.lastIndex(of: "/").map { path[...$0] } ?? ""
+    let isHubFile = path.dropFirst(folder.count) == "model.safetensors"
+    return try open(file, configuration: isHubFile ? try configuration(in: String(folder)) : nil, in: budget)
+  }
+
+  /// The same from any source of bytes; `configuration` is the text of a config.json that belongs to it.
+  public static func open(
+    _ source: any ByteSource, configuration: JSON? = nil, in budget: MemoryBudget
+  ) throws(MedDINOError) -> CheckpointContents {
+    let head = try source.bytes(at: 0, count: min(9, source.size))
+    if TorchArchive.recognises(head) {
+      return try contents(of: try TorchArchive(source, in: budget), configuration: configuration)
+    }
+    guard head.count == 9, head[8] == UInt8(ascii: "{") else {
+      throw .format("\(source.name): neither a PyTorch checkpoint nor a safetensors file")
+    }
+    let file = try SafeTensorsFile(source)
+    return try CheckpointMapper(file, isTeacher: false, configuration: configuration, training: nil).contents()
+  }
+
+  // MARK: folders
+
+  private static func configuration(in folder: String) throws(MedDINOError) -> JSON? {
+    let path = folder + "config.json"
+    guard FileKind.of(path) == .regular else { return nil }
+    return try JSON.parse(try InputFile.contents(path, limit: configurationLimit), source: path)
+  }
+
+  private static func openFolder(_ path: String, in budget: MemoryBudget) throws(MedDINOError) -> CheckpointContents {
+    let folder = path.hasSuffix("/") ? path : path + "/"
+    let configuration = try configuration(in: folder)
+    let index = folder + "model.safetensors.index.json"
+    for name in ["model.safetensors", "pytorch_model.bin"] where FileKind.of(folder + name) == .regular {
+      return try open(try InputFile(folder + name), configuration: configuration, in: budget)
+    }
+    guard FileKind.of(index) == .regular else {
+      throw .format("\(path): this folder has no model.safetensors, expected a HuggingFace or timm model")
+    }
+    let weights = try sharded(index, folder: folder)
+    return try CheckpointMapper(weights, isTeacher: false, configuration: configuration, training: nil).contents()
+  }
+
+  private static func sharded(_ index: String, folder: String) throws(MedDINOError) -> ShardedWeights {
+    let listing = try JSON.parse(try InputFile.contents(index, limit: configurationLimit), source: index)
+    var files: [String] = []
+    for (name, value) in listing["weight_map"]?.objectValue?.entries ?? [] {
+      guard let file = value.stringValue, !file.isEmpty, !file.contains("/"), file != "..", file != "." else {
+        throw .format("\(index): \"\(name)\" is in no file of this folder")
+      }
+      if !files.contains(file) { files.append(file) }
+      guard files.count <= 1000 else { throw .format("\(index): more than 1000 files") }
+    }
+    guard !files.isEmpty else { throw .format("\(index): no weight_map") }
+    var shards: [any WeightSource] = []
+    for file in files { shards.append(try SafeTensorsFile(try InputFile(folder + file))) }
+    return try ShardedWeights(label: index, shards)
+  }
+
+  // MARK: PyTorch
+
+  /// Finds the mapping of tensors inside what was saved. Source: model specification 2.1 to 2.3.
+  private static func contents(of archive: TorchArchive, configuration: JSON?) throws(MedDINOError) -> CheckpointContents {
+    let label = archive.source.name
+    guard let root = archive.root.dictValue else {
+      throw .format("\(label): holds \(archive.root.kind), expected a state dict (save model.state_dict())")
+    }
+    if let weights = archive.root["network_weights"] {
+      return try CheckpointMapper(
+        TorchWeights(archive, try mapping(weights, "network_weights", label)), isTeacher: false, configuration: configuration,
+        training: try NNUNetState(archive.root)
+      ).contents()
+    }
+    if let teacher = archive.root["teacher"] {
+      return try CheckpointMapper(
+        TorchWeights(archive, try mapping(teacher, "teacher", label)), isTeacher: true, configuration: configuration, training: nil
+      ).contents()
+    }
+    var tensors = root
+    for key in ["state_dict", "model", "model_state_dict"] {
+      if let inner = archive.root[key]?.dictValue { tensors = inner }
+    }
+    return try CheckpointMapper(
+      TorchWeights(archive, tensors), isTeacher: false, configuration: configuration, training: nil
+    ).contents()
+  }
+
+  private static func mapping(
+    _ value: PickleValue, _ key: String, _ label: String
+  ) throws(MedDINOError) -> [(key: PickleValue, value: PickleValue)] {
+    guard let mapping = value.dictValue else { throw .format("\(label): \"\(key)\" holds \(value.kind), expected a mapping of tensors") }
+    return mapping
+  }
+}
+
+extension NNUNetState {
+  /// Throws: `.format` when plans or dataset are not plain data.
+  init(_ root: PickleValue) throws(MedDINOError) {
+    let arguments = root["init_args"]
+    trainerName = root["trainer_name"]?.stringValue
+    plans = try arguments?["plans"]?.json() ?? .null
+    configuration = arguments?["configuration"]?.stringValue
+    fold = try arguments?["fold"]?.json() ?? .null
+    dataset = try arguments?["dataset_json"]?.json() ?? .null
+    mirrorAxes = root["inference_allowed_mirroring_axes"]?.elements?.compactMap(\.intValue)
+    currentEpoch = root["current_epoch"]?.intValue
+    bestEMA = root["_best_ema"]?.doubleValue
+    logging = root["logging"] ?? .none
+  }
+}
