@@ -18,7 +18,8 @@ let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
   "-Xlinker", "--wrap=openblas_num_threads_env",
 ] + archives.flatMap { ["-Xlinker", $0] })] : []
 
-let swiftSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault")]
+let swiftSettings: [SwiftSetting] =
+  [.enableUpcomingFeature("InternalImportsByDefault")] + (openmp ? [.define("MEDDINO_OPENMP")] : [])
 
 func module(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
   .target(name: name, dependencies: dependencies, exclude: name == "MedDINOC" ? ["meddino.map"] : [], swiftSettings: swiftSettings, linkerSettings: linker)

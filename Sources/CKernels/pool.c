@@ -1,8 +1,8 @@
 /* The thread pool: the caller takes part, workers sleep on a condition variable between regions.
  *
- * `busy` admits one region at a time; whoever finds it set (a nested region, a second host thread) runs alone on its own thread,
- * so no region ever waits for another. A region is open from its announcement until the caller has run out of work: a worker
- * that wakes too late does not join, and the caller waits only for the workers that did. */
+ * `busy` admits one region at a time; whoever finds it set (a nested region, a second host thread) runs alone on its
+ * own thread, so no region ever waits for another. A region is open from its announcement until the caller has run
+ * out of work: a worker that wakes too late does not join, and the caller waits only for the workers that did. */
 #include "ckernels.h"
 #include <pthread.h>
 #include <sched.h>
@@ -96,7 +96,8 @@ static void *worker(void *argument) {
   return NULL;
 }
 
-/* With every signal blocked: the host's handlers run on the host's threads. Fewer workers than wanted is not an error. */
+/* With every signal blocked: the host's handlers run on the host's threads. Fewer workers than wanted is not an
+ * error. */
 static void hire(ck_pool *pool, int wanted) {
   if (pool->workers >= wanted) return;
   sigset_t all, before;

@@ -17,7 +17,8 @@ void ck_sgemm(int trans_a, int trans_b, int64_t m, int64_t n, int64_t k, const f
 #include <cblas.h>
 
 #ifdef CK_STATIC_OPENBLAS
-/* Linked with --wrap=openblas_num_threads_env: the archive in libmeddino.so then starts no threads when it is loaded. */
+/* Linked with --wrap=openblas_num_threads_env: the archive in libmeddino.so then starts no threads when it is
+ * loaded. */
 int __wrap_openblas_num_threads_env(void);
 int __wrap_openblas_num_threads_env(void) { return 1; }
 static void single_thread(void) {}

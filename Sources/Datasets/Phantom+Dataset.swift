@@ -6,13 +6,14 @@ internal import WeightFiles
 extension Phantom {
   /// Writes an nnU-Net raw dataset `Dataset<three digits>_<name>` of phantom cases into `folder` and returns its path.
   ///
-  /// Files: `imagesTr`, `labelsTr`, `imagesTs`, `labelsTs` (with `testLabels`) and, last of all, `dataset.json`, so that a folder
-  /// left by a cancelled run is no dataset. Memory: one case at a time.
+  /// Files: `imagesTr`, `labelsTr`, `imagesTs`, `labelsTs` (with `testLabels`) and, last of all, `dataset.json`, so
+  /// that a folder left by a cancelled run is no dataset. Memory: one case at a time.
   /// Throws: `.invalid` for options or a dataset folder that is not empty, `.outOfMemory`, `.io`, `.cancelled`.
   /// Source: pipeline specification 1.2 and 1.3.
   @discardableResult
   public static func writeDataset(
-    to folder: String, options: PhantomOptions, in budget: MemoryBudget, pool: ThreadPool? = nil, control: RunControl? = nil
+    to folder: String, options: PhantomOptions, in budget: MemoryBudget, pool: ThreadPool? = nil,
+    control: RunControl? = nil
   ) throws(MedDINOError) -> String {
     try options.validate()
     let digits = String(options.datasetID)
@@ -26,7 +27,8 @@ extension Phantom {
       let isTest = index >= options.cases
       let file = "phantom_" + padded(index)
       func progress(_ stage: String, _ from: Double, _ to: Double) throws(MedDINOError) {
-        try control?.begin(stage, from: (Double(index) + from) / Double(total), to: (Double(index) + to) / Double(total))
+        try control?.begin(
+          stage, from: (Double(index) + from) / Double(total), to: (Double(index) + to) / Double(total))
       }
       try progress("rendering", 0, 0.3)
       let (image, labels) = try makeCase(index: index, options: options, in: budget, pool: pool, control: control)

@@ -2,8 +2,9 @@ public import Imaging
 public import Platform
 public import Tensors
 
-/// Seeded synthetic torso CTs with organ labels: tissue has true HU, organs overlap in HU, kidneys differ by side alone, organs may be
-/// missing, pose, spacing, orientation and noise vary. For tests, tutorials and dry runs of training; no patient stands behind them.
+/// Seeded synthetic torso CTs with organ labels: tissue has true HU, organs overlap in HU, kidneys differ by side
+/// alone, organs may be missing, pose, spacing, orientation and noise vary. For tests, tutorials and dry runs of
+/// training; no patient stands behind them.
 public enum Phantom {
   /// The organs that are labelled, in the order of their values.
   public static func labels(_ count: Int = 8) -> [PhantomLabel] {

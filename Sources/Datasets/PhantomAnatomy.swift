@@ -49,7 +49,8 @@ struct PhantomAnatomy {
     bowelPhase = BodyPoint(x: draw(0, 1), y: draw(0, 1), z: draw(0, 1))
     bend = BodyPoint(x: draw(2, 6), y: draw(2, 5), z: draw(2, 7))
     bendRate = (
-      draw(0.002, 0.005), draw(0.003, 0.006), draw(0.003, 0.006), draw(0.002, 0.005), draw(0.002, 0.005), draw(0.003, 0.006)
+      draw(0.002, 0.005), draw(0.003, 0.006), draw(0.003, 0.006), draw(0.002, 0.005), draw(0.002, 0.005),
+      draw(0.003, 0.006)
     )
     bendPhase = BodyPoint(x: draw(0, 1), y: draw(0, 1), z: draw(0, 1))
     shading = draw(0, 6)
@@ -72,7 +73,8 @@ struct PhantomAnatomy {
 
   /// A blob with jitter of its place, size and pose.
   private func blob(
-    _ random: inout CounterRandom, at centre: (Double, Double, Double), semi: (Double, Double, Double), square: Double = 0.3,
+    _ random: inout CounterRandom, at centre: (Double, Double, Double), semi: (Double, Double, Double),
+    square: Double = 0.3,
     turn: (Double, Double) = (0, 0), shift: Double = 4
   ) -> BodyBlob {
     var blob = BodyBlob()
@@ -93,7 +95,9 @@ struct PhantomAnatomy {
     return blob
   }
 
-  private func organ(_ kind: PhantomOrganKind, _ blobs: [BodyBlob], lump: Float, _ random: inout CounterRandom) -> BodyOrgan {
+  private func organ(_ kind: PhantomOrganKind, _ blobs: [BodyBlob], lump: Float, _ random: inout CounterRandom)
+    -> BodyOrgan
+  {
     var organ = BodyOrgan(kind)
     organ.blobs.0 = blobs[0]
     if blobs.count > 1 { organ.blobs.1 = blobs[1] }

@@ -71,7 +71,9 @@ public struct PhantomCase: Sendable {
   /// Fills an int16 image (HU) and a uint8 label volume of `geometry.dims`; either may be left out.
   ///
   /// The same bits whatever the number of threads. Throws: `.shape` for another grid or type, `.cancelled`.
-  public func render(image: Volume?, labels: Volume?, pool: ThreadPool? = nil, control: RunControl? = nil) throws(MedDINOError) {
+  public func render(image: Volume?, labels: Volume?, pool: ThreadPool? = nil, control: RunControl? = nil)
+    throws(MedDINOError)
+  {
     for (volume, type) in [(image, DType.int16), (labels, DType.uint8)] {
       guard let volume, volume.dtype != type || volume.geometry.dims != geometry.dims else { continue }
       throw .shape("volume is \(volume.dtype) \(volume.geometry.dims), expected \(type) \(geometry.dims)")
@@ -80,12 +82,17 @@ public struct PhantomCase: Sendable {
     for first in stride(from: 0, to: size[2], by: batch) {
       try control?.update(Double(first) / Double(size[2]))
       let count = min(batch, size[2] - first)
-      if let pool { pool.forEach(count) { renderSlice(first + $0, image, labels) } } else { renderSlice(first, image, labels) }
+      if let pool {
+        pool.forEach(count) { renderSlice(first + $0, image, labels) }
+      } else {
+        renderSlice(first, image, labels)
+      }
     }
     try control?.update(1)
   }
 
-  /// Where patient axes lie in a stored volume: address of the patient's first voxel, byte strides along left, posterior, superior.
+  /// Where patient axes lie in a stored volume: address of the patient's first voxel, byte strides along left,
+  /// posterior, superior.
   private func placed(_ volume: Volume) -> (base: UnsafeMutableRawPointer, strides: [Int]) {
     var base = volume.mutableBase
     var strides = [0, 0, 0]
@@ -98,7 +105,9 @@ public struct PhantomCase: Sendable {
 
   private func renderSlice(_ z: Int, _ image: Volume?, _ labels: Volume?) {
     let (pixels, marks) = (image.map(placed), labels.map(placed))
-    let present = anatomy.organs.enumerated().reduce(UInt32(0)) { $1.element.present ? $0 | 1 << UInt32($1.offset) : $0 }
+    let present = anatomy.organs.enumerated().reduce(UInt32(0)) {
+      $1.element.present ? $0 | 1 << UInt32($1.offset) : $0
+    }
     anatomy.organs.withUnsafeBufferPointer { organs in
       guard let first = organs.baseAddress else { return }
       for y in 0..<size[1] {
@@ -130,7 +139,8 @@ public struct PhantomCase: Sendable {
     var random = SIMD4<UInt32>()
     for x in 0..<size[0] {
       let distance = Float(x)
-      let point = BodyPoint(x: begin.x + distance * step.x, y: begin.y + distance * step.y, z: begin.z + distance * step.z)
+      let point = BodyPoint(
+        x: begin.x + distance * step.x, y: begin.y + distance * step.y, z: begin.z + distance * step.z)
       let (hu, organ) = anatomy.tissue(point, row.organs, candidates: candidates)
       if let (start, stride) = row.marks {
         (start + x * stride).storeBytes(of: organ <= labelCount ? UInt8(truncatingIfNeeded: organ) : 0, as: UInt8.self)
@@ -138,7 +148,8 @@ public struct PhantomCase: Sendable {
       guard let (start, stride) = row.pixels else { continue }
       if x & 1 == 0 {
         random = CounterRandom.block(
-          counter: SIMD4(UInt32(truncatingIfNeeded: x), UInt32(truncatingIfNeeded: row.y), UInt32(truncatingIfNeeded: row.z), 0),
+          counter: SIMD4(
+            UInt32(truncatingIfNeeded: x), UInt32(truncatingIfNeeded: row.y), UInt32(truncatingIfNeeded: row.z), 0),
           key: noiseKey)
       }
       let grain = x & 1 == 0 ? Self.normal(random[0], random[1]) : Self.normal(random[2], random[3])
@@ -156,7 +167,9 @@ public struct PhantomCase: Sendable {
     while left != 0 {
       let place = left.trailingZeroBitCount
       left &= left - 1
-      if row.organs[place].mayMeet(line: begin, direction, margin: anatomy.bendReach + 1) { result |= 1 << UInt32(place) }
+      if row.organs[place].mayMeet(line: begin, direction, margin: anatomy.bendReach + 1) {
+        result |= 1 << UInt32(place)
+      }
     }
     return result
   }

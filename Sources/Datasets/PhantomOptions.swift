@@ -80,7 +80,9 @@ public struct PhantomOptions: Sendable {
     guard fileEnding == ".nii.gz" || fileEnding == ".nii" else {
       throw .invalid("fileEnding is \"\(fileEnding)\", expected \".nii.gz\" or \".nii\"")
     }
-    let allowed: (UInt8) -> Bool = { (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95 }
+    let allowed: (UInt8) -> Bool = {
+      (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95
+    }
     guard (1...64).contains(name.utf8.count), name.utf8.allSatisfy(allowed) else {
       throw .invalid("name is \"\(name)\", expected 1 to 64 letters, digits or underscores")
     }

@@ -2,7 +2,8 @@ public import Platform
 
 /// Which way the grid axes run in the patient, to the closest axis: one of 48 permutations and flips.
 ///
-/// Letters name the direction that each axis points to, as in nibabel and current ITK: "LPS" runs to left, posterior, superior.
+/// Letters name the direction that each axis points to, as in nibabel and current ITK: "LPS" runs to left, posterior,
+/// superior.
 public struct AxisOrientation: Hashable, Sendable, CustomStringConvertible {
   /// World axis of each grid axis: 0 right-left, 1 anterior-posterior, 2 inferior-superior.
   public let worldAxis: [Int]
@@ -39,7 +40,8 @@ public struct AxisOrientation: Hashable, Sendable, CustomStringConvertible {
 
   /// The closest orientation of LPS direction cosines (row-major, columns are the grid axes; they may be sheared).
   ///
-  /// The matrix is replaced by its polar factor; grid axes 0, 1, 2 in turn take the free world axis of their largest component.
+  /// The matrix is replaced by its polar factor; grid axes 0, 1, 2 in turn take the free world axis of their largest
+  /// component.
   /// Throws: `.invalid` when the directions are not finite or linearly dependent.
   /// Source: pipeline specification 1.4 (io_orientation).
   public init(closestTo direction: [Double]) throws(MedDINOError) {

@@ -2,7 +2,8 @@ public import Platform
 
 /// The part of a volume that holds anything but zeros, as nnU-Net crops before normalising.
 ///
-/// A voxel counts when its value as float32, slope and intercept applied, differs from 0 in any channel of any volume (NaN does).
+/// A voxel counts when its value as float32, slope and intercept applied, differs from 0 in any channel of any volume
+/// (NaN does).
 /// Source: pipeline specification 4.2.
 public enum CropToNonzero {
   /// The tight box around all nonzero voxels; the whole grid when there are none. Filling holes never changes it.
@@ -31,7 +32,8 @@ public enum CropToNonzero {
 
   /// The hole-filled mask of nonzero voxels inside `box` (from `box(of:)`).
   ///
-  /// Cutting first and filling then gives the same mask as the other way round, because outside the box all is background.
+  /// Cutting first and filling then gives the same mask as the other way round, because outside the box all is
+  /// background.
   /// Throws: `.shape`, `.outOfMemory`, `.cancelled`.
   public static func mask(
     of volumes: [Volume], in box: VoxelBox, budget: MemoryBudget, control: RunControl? = nil

@@ -11,8 +11,8 @@ extension Geometry {
     return result
   }
 
-  /// The geometry of an affine from voxel index to RAS millimetres (three rows of four): spacing = lengths of the columns.
-  /// nil when a column is zero or a value is not finite.
+  /// The geometry of an affine from voxel index to RAS millimetres (three rows of four): spacing = lengths of the
+  /// columns. nil when a column is zero or a value is not finite.
   public init?(dims: [Int], affineRAS affine: [Double]) {
     guard affine.count >= 12, affine.prefix(12).allSatisfy({ $0.isFinite }) else { return nil }
     let matrix = Matrix3([0, 1, 2, 4, 5, 6, 8, 9, 10].map { affine[$0] })
@@ -22,7 +22,8 @@ extension Geometry {
       origin: [-affine[3], -affine[7], affine[11]], direction: unit.flippedXY.m)
   }
 
-  /// The same grid with origin and direction expressed in the other of the two conventions, for hosts that think in RAS.
+  /// The same grid with origin and direction expressed in the other of the two conventions, for hosts that think in
+  /// RAS.
   public var mirroredXY: Geometry {
     var result = self
     result.origin = [-origin[0], -origin[1], origin[2]]

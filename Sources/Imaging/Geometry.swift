@@ -30,4 +30,14 @@ public struct Geometry: Equatable, Sendable {
     }
     return result
   }
+
+  /// Fractional voxel index of an LPS point in mm; nil when the axes are linearly dependent.
+  public func index(of point: [Double]) -> [Double]? {
+    guard let inverse = Matrix3(direction).inverse else { return nil }
+    let offset = (0..<3).map { point[$0] - origin[$0] }
+    return (0..<3).map { axis in
+      let row = (0..<3).map { inverse[axis, $0] * offset[$0] }
+      return (row[0] + row[1] + row[2]) / spacing[axis]
+    }
+  }
 }

@@ -29,8 +29,16 @@ struct Matrix3: Equatable {
 
   var determinant: Double { Matrix3.dot(Array(m[0..<3]), Array(cofactors.m[0..<3])) }
 
-  /// The closest orthogonal matrix (U·Vᵀ of the singular value decomposition), by Newton's iteration; nil when singular.
-  /// Its determinant has the sign of this matrix'.
+  /// nil when the columns are linearly dependent or not finite.
+  var inverse: Matrix3? {
+    let determinant = determinant
+    guard determinant.isFinite, determinant.magnitude > 1e-300 else { return nil }
+    let cofactors = cofactors
+    return Matrix3((0..<9).map { cofactors[$0 % 3, $0 / 3] / determinant })
+  }
+
+  /// The closest orthogonal matrix (U·Vᵀ of the singular value decomposition), by Newton's iteration; nil when
+  /// singular. Its determinant has the sign of this matrix'.
   var polarFactor: Matrix3? {
     guard m.allSatisfy({ $0.isFinite }) else { return nil }
     var x = self

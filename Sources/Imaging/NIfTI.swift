@@ -2,30 +2,31 @@ public import Platform
 
 /// NIfTI-1 and NIfTI-2 volumes: `.nii`, `.nii.gz`, and `.hdr` + `.img` pairs (each plain or gzipped), both byte orders.
 ///
-/// Values stay in the type of the file; slope and intercept go into the volume. Whether a file is gzipped is seen from its
-/// content. Geometry becomes LPS by the rules of one of nnU-Net's three readers, because they disagree on odd headers.
+/// Values stay in the type of the file; slope and intercept go into the volume. Whether a file is gzipped is seen from
+/// its content. Geometry becomes LPS by the rules of one of nnU-Net's three readers, because they disagree on odd
+/// headers.
 /// Source: pipeline specification 1.4; NIfTI-1.1 and NIfTI-2 header definitions.
 public enum NIfTI {
   /// Which reader's rules turn the header into a geometry. The raw value is nnU-Net's class name.
   public enum Reader: String, Sendable, CaseIterable {
-    /// Voxel order of the file. The sform counts when its code is 1 or the qform's is 0, and its columns are orthogonal within
-    /// 1e-4; otherwise the qform. Spacing = |pixdim|; a negative pixdim also reverses the direction of its axis. Metres and
-    /// micrometres in `xyzt_units` are converted to mm.
+    /// Voxel order of the file. The sform counts when its code is 1 or the qform's is 0, and its columns are orthogonal
+    /// within 1e-4; otherwise the qform. Spacing = |pixdim|; a negative pixdim also reverses the direction of its axis.
+    /// Metres and micrometres in `xyzt_units` are converted to mm.
     case simpleITK = "SimpleITKIO"
-    /// Voxel order of the file. The sform counts when its code is above 0, else the qform, else a grid centred on the origin.
-    /// Spacing = |pixdim|; units are taken as mm.
+    /// Voxel order of the file. The sform counts when its code is above 0, else the qform, else a grid centred on the
+    /// origin. Spacing = |pixdim|; units are taken as mm.
     case nibabel = "NibabelIO"
-    /// As `nibabel`, then axes permuted and reversed to the closest RAS order. When that changes anything, spacing = lengths of
-    /// the affine's columns as float32. Axes take their world axis in file order, as nibabel up to 5.3 does (5.4 starts with
-    /// the strongest, which differs for some grids turned by more than 35 degrees).
+    /// As `nibabel`, then axes permuted and reversed to the closest RAS order. When that changes anything, spacing =
+    /// lengths of the affine's columns as float32. Axes take their world axis in file order, as nibabel up to 5.3 does
+    /// (5.4 starts with the strongest, which differs for some grids turned by more than 35 degrees).
     case nibabelReorient = "NibabelIOWithReorient"
   }
 
   /// A volume with what its header said beyond the geometry.
   public struct Image: Sendable {
     public var volume: Volume
-    /// Voxel index to RAS mm for the axes of the file, three rows of four, by the reader's rule. Its column lengths may differ
-    /// from the spacing in files whose sform and pixdim disagree.
+    /// Voxel index to RAS mm for the axes of the file, three rows of four, by the reader's rule. Its column lengths may
+    /// differ from the spacing in files whose sform and pixdim disagree.
     public var affine: [Double]
     /// Orientation of the file's axes.
     public var fileOrientation: AxisOrientation

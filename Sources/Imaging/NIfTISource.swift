@@ -51,7 +51,8 @@ struct NIfTISource {
   }
 
   /// Reads all voxels in their own type and this machine's byte order.
-  /// Throws: `.format` when the file cannot hold what the header announces (before anything is allocated) or is damaged.
+  /// Throws: `.format` when the file cannot hold what the header announces (before anything is allocated) or is
+  /// damaged.
   func readVoxels(_ geometry: Geometry, in budget: MemoryBudget, control: RunControl?) throws(MedDINOError) -> Volume {
     let count = try header.byteCount(path)
     let end = try Checked.sum(header.dataOffset, count, "\(path): vox_offset")

@@ -4,9 +4,9 @@ internal import Tensors
 extension NIfTI {
   /// Writes `.nii` or `.nii.gz` (by the name's ending), whole or not at all. Equal volumes give equal files.
   ///
-  /// The header is what SimpleITK writes: qform and sform with code 1, units mm and s, no description; slope and intercept of
-  /// the volume. Sheared directions go into the sform exactly and into the qform as the closest rotation. NIfTI-2 when an
-  /// extent exceeds 32767. bool is written as uint8, float16 and bfloat16 as float32.
+  /// The header is what SimpleITK writes: qform and sform with code 1, units mm and s, no description; slope and
+  /// intercept of the volume. Sheared directions go into the sform exactly and into the qform as the closest rotation.
+  /// NIfTI-2 when an extent exceeds 32767. bool is written as uint8, float16 and bfloat16 as float32.
   /// Throws: `.invalid` for another ending or an impossible geometry, `.io`, `.cancelled`.
   /// Source: pipeline specification 1.4 (last bullet).
   public static func write(_ volume: Volume, to path: String, control: RunControl? = nil) throws(MedDINOError) {

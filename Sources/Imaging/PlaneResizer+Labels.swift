@@ -1,6 +1,6 @@
 extension PlaneResizer {
-  /// Resizes one slice of labels: a pixel gets the largest label whose resized 0/1 indicator reaches 0.5 there, and 0 when none
-  /// does. -1 is a label like any other.
+  /// Resizes one slice of labels: a pixel gets the largest label whose resized 0/1 indicator reaches 0.5 there, and 0
+  /// when none does. -1 is a label like any other.
   ///
   /// Shapes: as `resize`.
   public func resizeLabels(
@@ -22,8 +22,8 @@ extension PlaneResizer {
     }
   }
 
-  /// Only the four neighbours of a pixel can reach 0.5 there, so no indicator planes are needed; sums run in the same order as
-  /// resizing columns first and rows second.
+  /// Only the four neighbours of a pixel can reach 0.5 there, so no indicator planes are needed; sums run in the same
+  /// order as resizing columns first and rows second.
   private func linearLabels(_ plane: UnsafePointer<Int16>, _ out: UnsafeMutablePointer<Int16>) {
     for row in 0..<newRows {
       let upper = plane + Int(rowAxis.first[row]) * columns

@@ -1,6 +1,7 @@
 public import Platform
 
-/// One in-plane resizing, prepared once and used for every slice: separable, edge mode, no anti-aliasing even when shrinking.
+/// One in-plane resizing, prepared once and used for every slice: separable, edge mode, no anti-aliasing even when
+/// shrinking.
 ///
 /// Safe to share between threads; each call brings its own scratch of `scratchDoubles`. Arithmetic is in Double.
 /// Source: pipeline specification 4.5 (`resize`, `resize_seg`).
@@ -30,8 +31,8 @@ public final class PlaneResizer: Sendable {
     return columnAxis.filterLength + newColumns * (bufferRows + 1)
   }
 
-  /// Smallest and largest value, NaN left out; nil when there is none. The clip range of order 3 is that of the array resized:
-  /// one slice when slices are resampled on their own, otherwise one channel's whole volume.
+  /// Smallest and largest value, NaN left out; nil when there is none. The clip range of order 3 is that of the array
+  /// resized: one slice when slices are resampled on their own, otherwise one channel's whole volume.
   public static func range(of values: UnsafePointer<Float>, count: Int) -> ClosedRange<Float>? {
     var (low, high) = (Float.infinity, -Float.infinity)
     for index in 0..<count {

@@ -2,9 +2,9 @@ internal import Platform
 
 /// Where the samples of one resized axis come from: indices and weights, computed once.
 ///
-/// Coordinates: `x_k = (k + 0.5) * (n / m) - 0.5`. Order 3 works on cubic B-spline coefficients of the axis extended by 12
-/// replicated samples on each side; orders 0 and 1 clamp the coordinate. All arithmetic is in Double, because coordinates in
-/// Float flip exact ties of label votes.
+/// Coordinates: `x_k = (k + 0.5) * (n / m) - 0.5`. Order 3 works on cubic B-spline coefficients of the axis extended by
+/// 12 replicated samples on each side; orders 0 and 1 clamp the coordinate. All arithmetic is in Double, because
+/// coordinates in Float flip exact ties of label votes.
 /// Source: pipeline specification 4.5 (`resize`).
 final class ResampleAxis: @unchecked Sendable {
   static let longest = 1 << 20
@@ -97,7 +97,8 @@ final class ResampleAxis: @unchecked Sendable {
     return (0..<min(count, 64)).map { factor * (power($0) + power(2 * count - 1 - $0)) }
   }
 
-  /// Fills the replicated ends of a line whose samples lie at `padding..<padding + length`, and turns it into coefficients.
+  /// Fills the replicated ends of a line whose samples lie at `padding..<padding + length`, and turns it into
+  /// coefficients.
   func filterLine(_ line: UnsafeMutablePointer<Double>) {
     let count = filterLength
     let (head, tail) = (line[padding], line[padding + length - 1])

@@ -4,9 +4,9 @@ public import Tensors
 extension Resampling {
   /// The resampling primitive on images and logits. Equal shapes return the input itself.
   ///
-  /// Shapes: `data` is float32 [channels, a0, a1, a2]; the result [channels] + `shape`.
-  /// Each slice (with a separate axis) or each channel (without) is clipped to its own range after interpolation. Along the
-  /// separate axis samples are picked by the nearest rule (`orderZ` 0) or interpolated linearly (1).
+  /// Shapes: `data` is float32 [channels, a0, a1, a2]; the result [channels] + `shape`. Each slice (with a separate
+  /// axis) or each channel (without) is clipped to its own range after interpolation. Along the separate axis samples
+  /// are picked by the nearest rule (`orderZ` 0) or interpolated linearly (1).
   /// Throws: `.shape`, `.invalid`, `.outOfMemory`.
   /// Source: pipeline specification 4.5.
   public static func resampleImage(

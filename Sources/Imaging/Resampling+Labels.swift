@@ -4,9 +4,9 @@ public import Tensors
 extension Resampling {
   /// The resampling primitive on segmentations. Equal shapes return the input itself.
   ///
-  /// Shapes: `data` is int16 [channels, a0, a1, a2]; the result [channels] + `shape`.
-  /// A voxel gets the largest label whose resized indicator reaches 0.5, and 0 when none does; along a separate axis the nearest
-  /// slice (`orderZ` 0) or the label with more than half of the linear weight (1).
+  /// Shapes: `data` is int16 [channels, a0, a1, a2]; the result [channels] + `shape`. A voxel gets the largest label
+  /// whose resized indicator reaches 0.5, and 0 when none does; along a separate axis the nearest slice (`orderZ` 0) or
+  /// the label with more than half of the linear weight (1).
   /// Throws: `.shape`, `.invalid`, `.outOfMemory`.
   /// Source: pipeline specification 4.5 (`resize_seg`).
   public static func resampleLabels(

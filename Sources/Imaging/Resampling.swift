@@ -1,12 +1,14 @@
 public import Platform
 
-/// Decisions of the nnU-Net resampling primitive, and the primitive on whole arrays (`Resampling+Image`, `Resampling+Labels`).
+/// Decisions of the nnU-Net resampling primitive, and the primitive on whole arrays (`Resampling+Image`,
+/// `Resampling+Labels`).
 ///
 /// Spacings and shapes are in array order (axis 0 = slices).
 public enum Resampling {
   /// The axis whose slices are resampled on their own, or nil.
   ///
-  /// A spacing is anisotropic when max / min > 3. `force`: true takes the coarsest axis of `current`, false never separates.
+  /// A spacing is anisotropic when max / min > 3. `force`: true takes the coarsest axis of `current`, false never
+  /// separates.
   /// Source: pipeline specification 4.5, separate-z decision.
   public static func separateAxis(current: [Double], new: [Double], force: Bool?) -> Int? {
     func isAnisotropic(_ spacing: [Double]) -> Bool {

@@ -1,4 +1,5 @@
-/// Slices of a packed three-axis array perpendicular to any of its axes, as packed planes (the lower remaining axis = rows).
+/// Slices of a packed three-axis array perpendicular to any of its axes, as packed planes (the lower remaining axis =
+/// rows).
 struct SliceAccess {
   let axis: Int
   let rows: Int

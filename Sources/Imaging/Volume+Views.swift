@@ -45,8 +45,8 @@ extension Volume {
     return result
   }
 
-  /// The view whose axes run closest to `orientation`. The way back is `rearranged(orientation.steps(to: old))`, which also
-  /// holds for oblique grids that are equally close to two orientations.
+  /// The view whose axes run closest to `orientation`. The way back is `rearranged(orientation.steps(to: old))`, which
+  /// also holds for oblique grids that are equally close to two orientations.
   /// Throws: `.invalid` when the directions are linearly dependent.
   public func reoriented(to orientation: AxisOrientation) throws(MedDINOError) -> Volume {
     rearranged(try geometry.orientation().steps(to: orientation))

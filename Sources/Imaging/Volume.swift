@@ -3,8 +3,8 @@ public import Tensors
 
 /// A voxel grid of one or more channels: either our own buffer or a view of the host's memory.
 ///
-/// Values are `slope * stored + intercept` (1 and 0 unless a file says otherwise). Strides are in bytes and may be negative;
-/// `base` is voxel (0, 0, 0) of channel 0. `owner` keeps the memory alive; nil for a borrowed view.
+/// Values are `slope * stored + intercept` (1 and 0 unless a file says otherwise). Strides are in bytes and may be
+/// negative; `base` is voxel (0, 0, 0) of channel 0. `owner` keeps the memory alive; nil for a borrowed view.
 public struct Volume: @unchecked Sendable {
   public var dtype: DType
   public var channels: Int
@@ -15,7 +15,8 @@ public struct Volume: @unchecked Sendable {
   public var slope: Double
   public var intercept: Double
   public var owner: AnyObject?
-  /// A two-dimensional file: z = 1, its slice spacing is a stand-in (999 times the larger in-plane one), written as 2D again.
+  /// A two-dimensional file: z = 1, its slice spacing is a stand-in (999 times the larger in-plane one), written as 2D
+  /// again.
   public var isPlane = false
 
   public init(

@@ -3,8 +3,8 @@ public import Tensors
 
 /// Checks of what callers and files say about a volume, before any arithmetic relies on it.
 public enum VolumeCheck {
-  /// Directions whose columns, scaled to length 1, span less volume than this count as linearly dependent. A right-angled grid
-  /// spans 1, a gantry tilt of 30 degrees 0.87.
+  /// Directions whose columns, scaled to length 1, span less volume than this count as linearly dependent. A
+  /// right-angled grid spans 1, a gantry tilt of 30 degrees 0.87.
   public static let smallestDeterminant = 0.01
 
   /// Extents in 1...2147483647, spacing finite and positive, origin and direction finite, three independent axes.
@@ -36,7 +36,8 @@ public enum VolumeCheck {
     }
   }
 
-  /// The bytes that strided voxels reach, relative to voxel (0, 0, 0) of channel 0: from the lowest to past the highest.
+  /// The bytes that strided voxels reach, relative to voxel (0, 0, 0) of channel 0: from the lowest to past the
+  /// highest.
   ///
   /// Throws: `.invalid` when extents, channels or strides are out of range or the product does not fit in 64 bits.
   public static func extent(

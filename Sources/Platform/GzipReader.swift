@@ -2,8 +2,8 @@ internal import CZlib
 
 /// Inflates gzip data as a stream, straight into the caller's memory. Several members in a row read as one.
 ///
-/// The caller bounds the output: nothing is ever grown to fit what the stream holds. Check sums and lengths are verified when the
-/// end of each member is reached, so call `finish` after the last wanted byte.
+/// The caller bounds the output: nothing is ever grown to fit what the stream holds. Check sums and lengths are
+/// verified when the end of each member is reached, so call `finish` after the last wanted byte.
 public final class GzipReader {
   /// Deflate cannot expand by more than about 1032; a header that announces more than this of the file's size lies.
   public static let largestRatio = 1100
@@ -84,7 +84,8 @@ public final class GzipReader {
     }
   }
 
-  /// Reads on to the end so that the check sum is verified. Throws: `.format` when it fails or more than `limit` bytes follow.
+  /// Reads on to the end so that the check sum is verified. Throws: `.format` when it fails or more than `limit` bytes
+  /// follow.
   public func finish(limit: Int = 64 << 20) throws(MedDINOError) {
     let waste = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 64)
     defer { waste.deallocate() }

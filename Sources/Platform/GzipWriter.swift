@@ -1,6 +1,7 @@
 internal import CZlib
 
-/// Deflates a stream into an `AtomicFile` as one gzip member without a time or a name, so that equal data give equal files.
+/// Deflates a stream into an `AtomicFile` as one gzip member without a time or a name, so that equal data give equal
+/// files.
 public final class GzipWriter {
   private let file: AtomicFile
   private let stream: UnsafeMutablePointer<z_stream>

@@ -13,7 +13,9 @@ public final class Canvas {
   private let pixels: UnsafeMutablePointer<UInt8>
 
   /// Throws: `.invalid` when a side is outside 1...65535, `.outOfMemory`.
-  public init(width: Int, height: Int, background: Colour = Colour(0, 0, 0, 255), in budget: MemoryBudget) throws(MedDINOError) {
+  public init(width: Int, height: Int, background: Colour = Colour(0, 0, 0, 255), in budget: MemoryBudget)
+    throws(MedDINOError)
+  {
     guard (1...PNG.maximumSide).contains(width), (1...PNG.maximumSide).contains(height) else {
       throw .invalid("canvas is \(width)x\(height) pixels, expected sides of 1 to \(PNG.maximumSide)")
     }
@@ -100,7 +102,8 @@ public final class Canvas {
 
   /// Throws: `.io`, `.outOfMemory`.
   public func writePNG(to path: String, in budget: MemoryBudget) throws(MedDINOError) {
-    try PNG.write(UnsafeRawBufferPointer(buffer.bytes), width: width, height: height, format: .rgb, to: path, in: budget)
+    try PNG.write(
+      UnsafeRawBufferPointer(buffer.bytes), width: width, height: height, format: .rgb, to: path, in: budget)
   }
 
   private func clipped(_ start: Int, _ count: Int, to limit: Int) -> Range<Int> {

@@ -1,8 +1,9 @@
 public import Imaging
 public import Platform
 
-/// How a volume's grid axes lie in an axial picture in radiological display: the patient's right on the left, anterior on top,
-/// slices from superior to inferior. Oblique grids are shown along their own axes, each named after the nearest patient axis.
+/// How a volume's grid axes lie in an axial picture in radiological display: the patient's right on the left, anterior
+/// on top, slices from superior to inferior. Oblique grids are shown along their own axes, each named after the nearest
+/// patient axis.
 public struct DisplayAxes: Equatable, Sendable {
   public let columnAxis: Int
   public let rowAxis: Int
@@ -15,7 +16,9 @@ public struct DisplayAxes: Equatable, Sendable {
   /// Throws: `.invalid` when sizes, spacing or direction are not those of a volume.
   public init(_ geometry: Geometry) throws(MedDINOError) {
     let (dims, spacing, direction) = (geometry.dims, geometry.spacing, geometry.direction)
-    guard dims.count == 3, dims.allSatisfy({ $0 >= 1 }) else { throw .invalid("dims is \(dims), expected 3 positive sizes") }
+    guard dims.count == 3, dims.allSatisfy({ $0 >= 1 }) else {
+      throw .invalid("dims is \(dims), expected 3 positive sizes")
+    }
     guard spacing.count == 3, spacing.allSatisfy({ $0 > 0 && $0 < 1e6 }) else {
       throw .invalid("spacing is \(spacing), expected 3 positive numbers of mm")
     }

@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// Colours for label contours: bright enough for a dark picture, coloured enough to stand out from grey, far from each other.
+/// Colours for label contours: bright enough for a dark picture, coloured enough to stand out from grey, far from each
+/// other.
 ///
 /// Deterministic, and stable: the first colours do not depend on how many are asked for.
 ///

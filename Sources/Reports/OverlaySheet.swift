@@ -6,8 +6,8 @@ public typealias LegendEntry = (value: Int, name: String, rgba: Colour)
 
 /// A contact sheet of axial slices with label contours, slice positions and a legend with volumes, as one PNG.
 ///
-/// Shown as radiologists look at it (the patient's right on the left, anterior on top, from superior to inferior) whatever the
-/// orientation of the file, and with true proportions whatever the spacing.
+/// Shown as radiologists look at it (the patient's right on the left, anterior on top, from superior to inferior)
+/// whatever the orientation of the file, and with true proportions whatever the spacing.
 public enum OverlaySheet {
   public struct Options: Sendable {
     public var title = ""
@@ -24,23 +24,26 @@ public enum OverlaySheet {
 
   /// Writes the sheet.
   ///
-  /// `labels` lies on the image's grid (own strides, any integer type). Labels that `legend` does not name are shown with a
-  /// palette colour as "label <value>". Units: volumes in ml from voxel counts and spacing.
-  /// Throws: `.shape` when the grids differ, `.invalid` for geometry, options or label values, `.outOfMemory`, `.io`, `.cancelled`.
+  /// `labels` lies on the image's grid (own strides, any integer type). Labels that `legend` does not name are shown
+  /// with a palette colour as "label <value>". Units: volumes in ml from voxel counts and spacing.
+  /// Throws: `.shape` when the grids differ, `.invalid` for geometry, options or label values, `.outOfMemory`, `.io`,
+  /// `.cancelled`.
   public static func write(
     image: Volume, labels: Volume, legend: [LegendEntry], options: Options = Options(), to path: String,
     in budget: MemoryBudget, control: RunControl? = nil
   ) throws(MedDINOError) {
     let axes = try DisplayAxes(image.geometry)
     guard image.geometry.dims == labels.geometry.dims, axes == (try DisplayAxes(labels.geometry)) else {
-      throw .shape("labels is \(labels.geometry.dims), expected the image's grid \(image.geometry.dims) and orientation")
+      throw .shape(
+        "labels is \(labels.geometry.dims), expected the image's grid \(image.geometry.dims) and orientation")
     }
     guard options.window.width > 0, options.window.width.isFinite, options.window.level.isFinite else {
       throw .invalid("window is \(options.window), expected a finite level and a positive width")
     }
     guard (1...100).contains(options.maximumSlices), (16...2048).contains(options.sliceSize) else {
       throw .invalid(
-        "maximumSlices is \(options.maximumSlices) and sliceSize \(options.sliceSize), expected 1 to 100 and 16 to 2048")
+        "maximumSlices is \(options.maximumSlices) and sliceSize \(options.sliceSize), expected 1 to 100 and 16 to 2048"
+      )
     }
     let renderer = try SliceRenderer(image.geometry, axes: axes, options: options, in: budget)
     let census = try LabelCensus(labels, axes: axes, plane: renderer.plane, control: control)
@@ -49,7 +52,8 @@ public enum OverlaySheet {
     let entries = legendEntries(legend, census)
     let lines = legendLines(entries, census, image.geometry)
     let layout = SheetLayout(
-      slices: shown.count, sliceWidth: renderer.width, sliceHeight: renderer.height, legend: lines.map { ($0.name, $0.detail) },
+      slices: shown.count, sliceWidth: renderer.width, sliceHeight: renderer.height,
+      legend: lines.map { ($0.name, $0.detail) },
       title: options.title)
     let canvas = try Canvas(width: layout.width, height: layout.height, background: SheetLayout.background, in: budget)
     layout.drawFrame(on: canvas, title: options.title, subtitle: subtitle(image.geometry, axes, options), legend: lines)
@@ -94,7 +98,8 @@ public enum OverlaySheet {
       return SheetLayout.LegendLine(name: entry.name, detail: detail, colour: entry.rgba, present: count > 0)
     }
     if entries.count > listed.count {
-      lines.append(.init(name: "and \(entries.count - listed.count) more", detail: "", colour: Colour(0, 0, 0, 0), present: false))
+      lines.append(
+        .init(name: "and \(entries.count - listed.count) more", detail: "", colour: Colour(0, 0, 0, 0), present: false))
     }
     return lines
   }

@@ -32,7 +32,8 @@ public enum PNG {
     }
     let stride = width * format.rawValue
     guard pixels.count == stride * height, let source = pixels.baseAddress else {
-      throw .invalid("pixels has \(pixels.count) bytes, expected \(stride * height) for \(width)x\(height)x\(format.rawValue)")
+      throw .invalid(
+        "pixels has \(pixels.count) bytes, expected \(stride * height) for \(width)x\(height)x\(format.rawValue)")
     }
     let filtered = try budget.allocate((stride + 1) * height, "picture rows")
     filterRows(source, stride: stride, height: height, pixelBytes: format.rawValue, into: filtered)
@@ -40,7 +41,8 @@ public enum PNG {
     let packed = try budget.allocate(capacity, "compressed picture")
     var length = uLong(capacity)
     let code = compress2(
-      packed.elements(UInt8.self).baseAddress, &length, filtered.elements(UInt8.self).baseAddress, uLong(filtered.byteCount), 6)
+      packed.elements(UInt8.self).baseAddress, &length, filtered.elements(UInt8.self).baseAddress,
+      uLong(filtered.byteCount), 6)
     guard code == Z_OK, Int(length) <= capacity else {
       throw MedDINOError(.outOfMemory, "\(path): the compressor failed with code \(code)")
     }
@@ -61,7 +63,9 @@ public enum PNG {
     [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) }
   }
 
-  private static func writeChunk(_ name: String, _ bytes: UnsafeRawBufferPointer, to file: AtomicFile) throws(MedDINOError) {
+  private static func writeChunk(_ name: String, _ bytes: UnsafeRawBufferPointer, to file: AtomicFile)
+    throws(MedDINOError)
+  {
     let tag = Array(name.utf8)
     var sum = crc32(0, tag, UInt32(tag.count))
     if bytes.count > 0 {

@@ -1,6 +1,7 @@
 internal import Platform
 
-/// Resizes picture planes: grey values smoothly (linear when enlarging, averaging when shrinking), labels by the largest share.
+/// Resizes picture planes: grey values smoothly (linear when enlarging, averaging when shrinking), labels by the
+/// largest share.
 struct PlaneScaler {
   let columns: Axis
   let rows: Axis
@@ -96,7 +97,8 @@ struct PlaneScaler {
       (1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across
     )
     func share(_ label: Float) -> Float {
-      (a == label ? shares.0 : 0) + (b == label ? shares.1 : 0) + (c == label ? shares.2 : 0) + (d == label ? shares.3 : 0)
+      (a == label ? shares.0 : 0) + (b == label ? shares.1 : 0) + (c == label ? shares.2 : 0)
+        + (d == label ? shares.3 : 0)
     }
     var best = a
     var most = share(a)

@@ -47,7 +47,8 @@ struct SheetLayout {
     let legendColumns = (legend.count + legendRows - 1) / legendRows
     legendX = Self.margin + gridWidth + 2 * Self.gap
     let legendWidth = legendColumns == 0 ? 0 : 2 * Self.gap + legendColumns * legendColumnWidth - 28
-    let needed = Self.margin * 2 + max(gridWidth + legendWidth, Canvas.textSize(Self.shortened(title, to: 60), scale: 3).width)
+    let needed =
+      Self.margin * 2 + max(gridWidth + legendWidth, Canvas.textSize(Self.shortened(title, to: 60), scale: 3).width)
     width = max(needed, 720)
     height = top + gridHeight + Self.margin
   }

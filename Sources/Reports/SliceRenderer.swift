@@ -18,7 +18,9 @@ final class SliceRenderer {
   private let grey: UnsafeMutablePointer<Float>
   private let labelled: UnsafeMutablePointer<Float>
 
-  init(_ geometry: Geometry, axes: DisplayAxes, options: OverlaySheet.Options, in budget: MemoryBudget) throws(MedDINOError) {
+  init(_ geometry: Geometry, axes: DisplayAxes, options: OverlaySheet.Options, in budget: MemoryBudget)
+    throws(MedDINOError)
+  {
     let (rows, columns) = (geometry.dims[axes.rowAxis], geometry.dims[axes.columnAxis])
     let across = Double(columns) * geometry.spacing[axes.columnAxis]
     let down = Double(rows) * geometry.spacing[axes.rowAxis]

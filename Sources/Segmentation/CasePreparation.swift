@@ -114,10 +114,11 @@ public final class CasePreparation {
   private static func box(_ scan: CaseScan, _ grid: CaseGrid, bodyCrop: Bool) -> CaseBox {
     guard bodyCrop, let body = scan.bodyBox else { return scan.nonzeroBox }
     let margin = 10.0
-    let grown = CaseBox((0..<3).map { axis in
-      let voxels = Int(min((margin / grid.spacing[axis]).rounded(.up), Double(grid.shape[axis])))
-      return max(0, body.ranges[axis].lowerBound - voxels)..<min(grid.shape[axis], body.ranges[axis].upperBound + voxels)
-    })
+    let grown = CaseBox(
+      (0..<3).map { axis in
+        let voxels = Int(min((margin / grid.spacing[axis]).rounded(.up), Double(grid.shape[axis])))
+        return max(0, body.ranges[axis].lowerBound - voxels)..<min(grid.shape[axis], body.ranges[axis].upperBound + voxels)
+      })
     let both = grown.intersection(scan.nonzeroBox)
     return both.isEmpty ? scan.nonzeroBox : both
   }
@@ -155,11 +156,13 @@ public final class CasePreparation {
           }
         }
       }
-      clips.append(.ranges((0..<entries).map { entry in
-        let lanes = (0..<planes.lanes).map { $0 * entries + entry }
-        let smallest = lanes.map { low[$0] }.min() ?? 0
-        return smallest...max(smallest, lanes.map { high[$0] }.max() ?? 0)
-      }))
+      clips.append(
+        .ranges(
+          (0..<entries).map { entry in
+            let lanes = (0..<planes.lanes).map { $0 * entries + entry }
+            let smallest = lanes.map { low[$0] }.min() ?? 0
+            return smallest...max(smallest, lanes.map { high[$0] }.max() ?? 0)
+          }))
     }
   }
 }

@@ -30,8 +30,10 @@ public struct DatasetDescription: Equatable, Sendable {
   public let trainingCases: Int?
 
   /// Throws: `.format` naming the key that breaks a rule.
-  public init(channelNames: [String], labels: [Label], ignoreLabel: Int? = nil, regionsClassOrder: [Int]? = nil,
-              fileEnding: String = ".nii.gz", readerOverride: String? = nil, trainingCases: Int? = nil, name: String = "") throws(MedDINOError) {
+  public init(
+    channelNames: [String], labels: [Label], ignoreLabel: Int? = nil, regionsClassOrder: [Int]? = nil,
+    fileEnding: String = ".nii.gz", readerOverride: String? = nil, trainingCases: Int? = nil, name: String = ""
+  ) throws(MedDINOError) {
     self.name = name
     self.channelNames = channelNames
     self.labels = labels

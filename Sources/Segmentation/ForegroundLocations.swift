@@ -41,6 +41,7 @@ public struct ForegroundLocations: Sendable {
         continue
       }
       let found = try Tensor([count], .int64, in: budget, "foreground locations")
+      defer { withExtendedLifetime(found) {} }
       let places = found.elements(Int64.self)
       var next = 0
       for index in 0..<values.count {

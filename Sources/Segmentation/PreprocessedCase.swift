@@ -124,7 +124,8 @@ private struct DenseCase {
   private static func read(_ labels: Volume, _ reader: CroppedReader, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
     let grid = reader.source.grid, shape = reader.box.shape, box = reader.box
     guard labels.geometry.dims == reader.source.geometry.dims, labels.channels == 1 else {
-      throw .shape("labels have dims \(labels.geometry.dims) × \(labels.channels), expected those of the image: \(reader.source.geometry.dims) × 1")
+      throw .shape(
+        "labels have dims \(labels.geometry.dims) × \(labels.channels), expected those of the image: \(reader.source.geometry.dims) × 1")
     }
     let result = try Tensor(Shape([1] + shape), .int16, in: budget, "cropped labels")
     let line = try Tensor([shape[1], shape[2]], in: budget, "label slice")

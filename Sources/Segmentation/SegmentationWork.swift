@@ -45,9 +45,10 @@ final class SegmentationWork {
   private static func wanted(_ region: CaseBox?, in box: CaseBox) -> CaseBox {
     let all = CaseBox(shape: box.shape)
     guard let region else { return all }
-    let part = CaseBox(zip(region.ranges, box.ranges).map { region, box in
-      max(0, region.lowerBound - box.lowerBound)..<max(0, region.upperBound - box.lowerBound, region.lowerBound - box.lowerBound)
-    })
+    let part = CaseBox(
+      zip(region.ranges, box.ranges).map { region, box in
+        max(0, region.lowerBound - box.lowerBound)..<max(0, region.upperBound - box.lowerBound, region.lowerBound - box.lowerBound)
+      })
     return part.intersection(all)
   }
 

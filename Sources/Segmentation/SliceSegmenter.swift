@@ -49,8 +49,9 @@ public final class SliceSegmenter {
   ) throws(MedDINOError) {
     guard let first = networks.first else { throw .invalid("no network given, expected at least one member") }
     for network in networks where network.classes != first.classes || network.inputChannels != first.inputChannels {
-      throw .shape("members disagree: \(network.inputChannels) channels to \(network.classes) classes, "
-        + "expected \(first.inputChannels) to \(first.classes)")
+      throw .shape(
+        "members disagree: \(network.inputChannels) channels to \(network.classes) classes, "
+          + "expected \(first.inputChannels) to \(first.classes)")
     }
     window = try SlidingWindow(rows: rows, columns: columns, tileRows: patch[0], tileColumns: patch[1], step: tileStep)
     mirrorings = try Mirroring.all(axes: mirrorAxes)

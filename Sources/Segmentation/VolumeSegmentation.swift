@@ -12,7 +12,7 @@ public struct VolumeSegmentation: Sendable {
   public let networks: [any TileNetwork]
 
   /// `networks`: the members whose logits are averaged.
-  /// Throws: `.shape` when plan, labels and networks do not fit together, `.unsupported` for order-3 logits.
+  /// Throws: `.shape` when plan, labels and networks do not fit together.
   public init(
     plan: Plan, configuration: Plan.Configuration, scheme: LabelScheme, networks: [any TileNetwork]
   ) throws(MedDINOError) {

@@ -1,12 +1,14 @@
 internal import Glibc
 
-/// Random numbers that depend on what they are for, never on who drew before: Philox4x32-10, keyed by (seed, purpose, step, item).
+/// Random numbers that depend on what they are for, never on who drew before: Philox4x32-10, keyed by (seed, purpose,
+/// step, item).
 ///
-/// A value: copying it copies the position in the stream, and two streams with different keys never overlap under one seed. Any
-/// number can be drawn again later (after a resume, on another thread, in another order) by naming the same key.
-/// One stream holds 2^34 words, then starts over.
+/// A value: copying it copies the position in the stream, and two streams with different keys never overlap under one
+/// seed. Any number can be drawn again later (after a resume, on another thread, in another order) by naming the same
+/// key. One stream holds 2^34 words, then starts over.
 ///
-/// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), Philox-4x32 with 10 rounds.
+/// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), Philox-4x32 with 10
+/// rounds.
 public struct CounterRandom: RandomNumberGenerator, Sendable {
   /// What the numbers are for, so that two uses with the same step and item do not see the same numbers.
   public struct Purpose: ExpressibleByStringLiteral, Hashable, Sendable {
@@ -24,8 +26,8 @@ public struct CounterRandom: RandomNumberGenerator, Sendable {
   private var used = 4
   private var spareNormal: Double?
 
-  /// The stream's own key and counter come from one Philox block of (step, item) under the seed, which is one to one: different
-  /// (step, item) give different streams.
+  /// The stream's own key and counter come from one Philox block of (step, item) under the seed, which is one to one:
+  /// different (step, item) give different streams.
   public init(seed: UInt64, purpose: Purpose, step: UInt64 = 0, item: UInt64 = 0) {
     let derived = Self.block(
       counter: SIMD4(Self.low(step), Self.high(step), Self.low(item), Self.high(item)),
@@ -117,7 +119,8 @@ public struct CounterRandom: RandomNumberGenerator, Sendable {
     return radius * cos(angle)
   }
 
-  /// The numbers 0..<n in random order. Source: Fisher and Yates. For n from a file or a caller use `permute(_:)` on a budgeted buffer.
+  /// The numbers 0..<n in random order. Source: Fisher and Yates. For n from a file or a caller use `permute(_:)` on a
+  /// budgeted buffer.
   public mutating func permutation(_ n: Int) -> [Int] {
     var order = Array(0..<max(n, 0))
     order.withUnsafeMutableBufferPointer { permute($0) }

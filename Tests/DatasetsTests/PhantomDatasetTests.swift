@@ -51,7 +51,8 @@ struct PhantomDatasetTests {
         #expect(image.geometry.dims == made.image.geometry.dims)
         for (got, expected) in [
           (image.geometry.spacing, made.image.geometry.spacing), (image.geometry.origin, made.image.geometry.origin),
-          (image.geometry.direction, made.image.geometry.direction), (labels.geometry.direction, made.image.geometry.direction),
+          (image.geometry.direction, made.image.geometry.direction),
+          (labels.geometry.direction, made.image.geometry.direction),
         ] {
           #expect(zip(got, expected).allSatisfy { abs($0 - $1) < 1e-4 })
         }
@@ -60,7 +61,9 @@ struct PhantomDatasetTests {
         for z in 0..<dims[2] {
           for y in 0..<dims[1] {
             for x in 0..<dims[0] {
-              same = same && image.value(x, y, z) == made.image.value(x, y, z) && labels.value(x, y, z) == made.labels.value(x, y, z)
+              same =
+                same && image.value(x, y, z) == made.image.value(x, y, z)
+                && labels.value(x, y, z) == made.labels.value(x, y, z)
             }
           }
         }
@@ -72,7 +75,9 @@ struct PhantomDatasetTests {
   @Test func doesNotMixWithAnEarlierDataset() throws {
     try withTemporaryFolder { folder in
       try Phantom.writeDataset(to: folder, options: options(), in: MemoryBudget())
-      #expect(throws: MedDINOError.self) { try Phantom.writeDataset(to: folder, options: options(), in: MemoryBudget()) }
+      #expect(throws: MedDINOError.self) {
+        try Phantom.writeDataset(to: folder, options: options(), in: MemoryBudget())
+      }
     }
   }
 

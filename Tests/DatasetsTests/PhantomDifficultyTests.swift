@@ -27,7 +27,9 @@ struct PhantomDifficultyTests {
 
   /// Mean over organs of the Dice of a rule from HU to label, over all cases together.
   private func meanDice(_ counts: [[Int]], _ rule: [Int]) -> Double {
-    var (hit, chosen, real) = ([Int](repeating: 0, count: 9), [Int](repeating: 0, count: 9), [Int](repeating: 0, count: 9))
+    var (hit, chosen, real) = (
+      [Int](repeating: 0, count: 9), [Int](repeating: 0, count: 9), [Int](repeating: 0, count: 9)
+    )
     for hu in 0..<bins {
       for label in 0..<9 {
         real[label] += counts[hu][label]
@@ -43,21 +45,25 @@ struct PhantomDifficultyTests {
     for index in 0..<8 {
       for (hu, label) in try samples(index, options()) { counts[hu][label] += 1 }
     }
-    let organs = counts.reduce(into: [Int](repeating: 0, count: 9)) { sum, row in for label in 0..<9 { sum[label] += row[label] } }
+    let organs = counts.reduce(into: [Int](repeating: 0, count: 9)) { sum, row in
+      for label in 0..<9 { sum[label] += row[label] }
+    }
     #expect(organs.allSatisfy { $0 > 200 })
 
     // The most frequent label of each HU, fitted on the very voxels that it is scored on.
     let majority = counts.map { row in row.indices.reduce(0) { row[$1] > row[$0] ? $1 : $0 } }
     #expect(meanDice(counts, majority) < 0.6)
 
-    // Majority may give all to background, which Dice does not reward. So let each organ choose the very set of HU values that is
-    // best for it, whatever the other organs choose: no rule from HU to label scores above the mean of these.
+    // Majority may give all to background, which Dice does not reward. So let each organ choose the very set of HU
+    // values that is best for it, whatever the other organs choose: no rule from HU to label scores above the mean of
+    // these.
     let bound = (1...8).reduce(0.0) { $0 + bestDice(counts, organ: $1) } / 8
     #expect(bound < 0.6)
     #expect(bound > 0.05)
   }
 
-  /// The largest Dice that any set of HU values reaches for an organ: HU values join in the order of the organ's share in them.
+  /// The largest Dice that any set of HU values reaches for an organ: HU values join in the order of the organ's share
+  /// in them.
   private func bestDice(_ counts: [[Int]], organ: Int) -> Double {
     let real = counts.reduce(0) { $0 + $1[organ] }
     let sums = counts.map { ($0[organ], $0.reduce(0, +)) }.filter { $0.0 > 0 }

@@ -195,7 +195,9 @@ struct PhantomTests {
     #expect(refuses { $0.name = "../up" })
     #expect(!refuses { $0.matrix = 1...1 })
     #expect(throws: MedDINOError.self) { try PhantomCase(index: -1, options: PhantomOptions()) }
-    #expect(throws: MedDINOError.self) { try Phantom.makeCase(index: 0, options: smallOptions(), in: MemoryBudget(limit: 1000)) }
+    #expect(throws: MedDINOError.self) {
+      try Phantom.makeCase(index: 0, options: smallOptions(), in: MemoryBudget(limit: 1000))
+    }
   }
 
   @Test func smallestVolumesRender() throws {

@@ -65,14 +65,15 @@ static void run_sgemm(void *argument) {
   ck_sgemm(0, 1, a->m, a->n, a->k, j->a, a->k, j->w, a->k, 0, a->c, a->n);
 }
 
-static void bench_gemm(const char *name, int64_t m, int64_t n, int64_t k, int a_type, int c_type, int gelu, int residual) {
+static void bench_gemm(const char *name, int64_t m, int64_t n, int64_t k, int a_type, int c_type, int gelu,
+                       int residual) {
   const double work = 2.0 * (double)m * (double)n * (double)k * 1e-9;
   gemm_job j = {.a = noise(m * k), .w = noise(n * k)};
   float *bias = noise(n), *c = room((size_t)(m * n) * 4);
   uint16_t *narrow = room((size_t)(m * k) * 2);
   j.args = (ck_gemm_args){.m = m, .n = n, .k = k, .lda = k, .ldc = n, .c = c, .bias = bias, .c_type = c_type,
-                          .epilogue = gelu ? CK_EPILOGUE_GELU : CK_EPILOGUE_NONE, .residual = residual ? c : NULL, .ldr = n,
-                          .gamma = residual ? bias : NULL};
+                          .epilogue = gelu ? CK_EPILOGUE_GELU : CK_EPILOGUE_NONE, .residual = residual ? c : NULL,
+                          .ldr = n, .gamma = residual ? bias : NULL};
   printf("%-10s %4ld x %4ld x %4ld  sgemm %6.1f", name, (long)m, (long)n, (long)k, work / best_time(run_sgemm, &j));
   for (int isa = CK_ISA_COUNT - 1; isa >= 0; isa--) {
     if ((j.kernels = ck_kernels_for(isa)) == NULL) continue;
@@ -100,8 +101,9 @@ typedef struct {
 static void run_pack(void *argument) {
   attention_job *j = argument;
   const int64_t size = j->kernels->attention_block(), blocks = (j->args.tokens + size - 1) / size;
-  for (int64_t h = 0; h < j->args.heads; h++)
-    for (int64_t b = 0; b < blocks; b++) j->kernels->attention_pack(&j->args, h, b);
+  /* a block's rows of qkv are read by all heads in turn: block by block, not head by head */
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t h = 0; h < j->args.heads; h++) j->kernels->attention_pack(&j->args, h, b);
 }
 static void run_attention(void *argument) {
   attention_job *j = argument;
@@ -114,10 +116,13 @@ static void run_attention(void *argument) {
 static void bench_attention(int64_t tokens, int64_t heads, int64_t d, int precision) {
   const int64_t width = heads * d;
   const double work = 4.0 * (double)tokens * (double)tokens * (double)width * 1e-9;
-  attention_job j = {.args = {.tokens = tokens, .prefix = 5, .heads = heads, .head_dim = d, .qkv = noise(tokens * 3 * width),
-                              .qkv_stride = 3 * width, .sin = noise(tokens * d), .cos = noise(tokens * d), .rope_bf16 = 1,
-                              .precision = precision, .out = room((size_t)(tokens * width) * 4), .out_stride = width}};
-  printf("attention %-4s N %4ld heads %2ld d %3ld", precision == CK_BF16 ? "bf16" : "f32", (long)tokens, (long)heads, (long)d);
+  attention_job j = {.args = {.tokens = tokens, .prefix = 5, .heads = heads, .head_dim = d,
+                              .qkv = noise(tokens * 3 * width), .qkv_stride = 3 * width,
+                              .sin = noise(tokens * d), .cos = noise(tokens * d),
+                              .rope_bf16 = 1, .precision = precision,
+                              .out = room((size_t)(tokens * width) * 4), .out_stride = width}};
+  printf("attention %-4s N %4ld heads %2ld d %3ld", precision == CK_BF16 ? "bf16" : "f32", (long)tokens, (long)heads,
+         (long)d);
   for (int isa = CK_ISA_COUNT - 1; isa >= 0; isa--) {
     if ((j.kernels = ck_kernels_for(isa)) == NULL) continue;
     j.scratch = room(j.kernels->attention_scratch(&j.args));

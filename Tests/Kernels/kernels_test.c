@@ -1,5 +1,6 @@
-/* Checks every kernel of every instruction set that runs here against plain double-precision references, and the thread pool.
- * Last line: "N passed, N failed". Arguments: names of instruction sets to keep to (all supported by default). */
+/* Checks every kernel of every instruction set that runs here against plain double-precision references, and the
+ * thread pool. Last line: "N passed, N failed". Arguments: names of instruction sets to keep to (all supported by
+ * default). */
 #include "kernels_test.h"
 #include <stdarg.h>
 
@@ -38,7 +39,7 @@ float *random_floats(int64_t count, float low, float high) {
 void *bytes(size_t count) {
   void *p = NULL;
   if (posix_memalign(&p, 64, count ? count : 1) != 0) abort();
-  memset(p, 0xA5, count);
+  memset(p, 0xFF, count);
   return p;
 }
 
@@ -84,7 +85,8 @@ static int wanted(int isa, int count, char **names) {
 
 int main(int count, char **names) {
   check(ck_isa_supported(CK_PORTABLE) && ck_isa_supported(ck_isa_best()), "portable and best are supported");
-  check(!ck_isa_supported(-1) && !ck_isa_supported(CK_ISA_COUNT) && ck_kernels_for(99) == NULL, "unknown names are refused");
+  check(!ck_isa_supported(-1) && !ck_isa_supported(CK_ISA_COUNT) && ck_kernels_for(99) == NULL,
+        "unknown names are refused");
   printf("best: %s\n", ck_isa_name(ck_isa_best()));
   for (int isa = 0; isa < CK_ISA_COUNT; isa++)
     if (ck_isa_supported(isa) && wanted(isa, count, names)) test_table(isa);

@@ -28,8 +28,8 @@ static void reference_vector(const ck_attention_args *a, int part, int64_t head,
   }
 }
 
-/* Worst error of one head in units of the tolerance. bf16 probabilities differ from the exact by half a unit, 2^-9, each (and so do
- * rotated q and k that lie next to a tie), so the tolerance there is relative to sum p |v|. */
+/* Worst error of one head in units of the tolerance. bf16 probabilities differ from the exact by half a unit,
+ * 2^-9, each (and so do rotated q and k that lie next to a tie), so the tolerance there is relative to sum p |v|. */
 static double head_error(const ck_attention_args *a, int64_t head, double tolerance, double *lse_error) {
   const int64_t n = a->tokens, d = a->head_dim;
   double *all = malloc((size_t)(3 * n * d) * sizeof *all), *p = malloc((size_t)n * sizeof *p), worst = 0;
@@ -70,9 +70,11 @@ static void run_attention(const ck_kernels *kernels, ck_attention_args *a) {
 
 static void attention_case(const ck_kernels *kernels, variant v, float size) {
   const int64_t width = v.heads * v.d, rotated = v.tokens - v.prefix;
-  ck_attention_args a = {.tokens = v.tokens, .prefix = v.prefix, .heads = v.heads, .head_dim = v.d, .qkv_stride = 3 * width + 2,
+  ck_attention_args a = {.tokens = v.tokens, .prefix = v.prefix, .heads = v.heads, .head_dim = v.d,
+                         .qkv_stride = 3 * width + 2,
                          .out_stride = width + 3, .rope_bf16 = v.rope_bf16, .precision = v.precision};
-  float *qkv = random_floats(v.tokens * a.qkv_stride, -size, size), *out = random_floats(v.tokens * a.out_stride, SENTINEL, SENTINEL);
+  float *qkv = random_floats(v.tokens * a.qkv_stride, -size, size);
+  float *out = random_floats(v.tokens * a.out_stride, SENTINEL, SENTINEL);
   float *sin_table = random_floats(rotated * v.d, -1, 1), *cos_table = random_floats(rotated * v.d, -1, 1);
   for (int64_t i = 0; v.rope_bf16 && i < rotated * v.d; i++) {
     sin_table[i] = bf16_rounded(sin_table[i]);
@@ -90,9 +92,11 @@ static void attention_case(const ck_kernels *kernels, variant v, float size) {
   int clean = 1;
   for (int64_t i = 0; i < v.tokens * a.out_stride; i++)
     if (i % a.out_stride >= width) clean &= out[i] == SENTINEL;
-  check(worst < 1, "attention N %ld prefix %ld heads %ld d %ld rope %d/%d precision %d size %g: %.2f tolerances", (long)v.tokens,
+  check(worst < 1, "attention N %ld prefix %ld heads %ld d %ld rope %d/%d precision %d size %g: %.2f tolerances",
+        (long)v.tokens,
         (long)v.prefix, (long)v.heads, (long)v.d, v.rope, v.rope_bf16, v.precision, size, worst);
-  check(lse < (v.precision == CK_BF16 && v.rope && !v.rope_bf16 ? 2e-2 : 2e-5), "attention log_sum_exp N %ld d %ld: %g", (long)v.tokens,
+  check(lse < (v.precision == CK_BF16 && v.rope && !v.rope_bf16 ? 2e-2 : 2e-5),
+        "attention log_sum_exp N %ld d %ld: %g", (long)v.tokens,
         (long)v.d, lse);
   check(clean, "attention writes only its columns");
   free(qkv), free(out), free(sin_table), free(cos_table), free(a.log_sum_exp);
@@ -101,8 +105,8 @@ static void attention_case(const ck_kernels *kernels, variant v, float size) {
 static void nan_case(const ck_kernels *kernels, int precision) {
   enum { N = 200, D = 16 };
   float *qkv = random_floats(N * 3 * D, -1, 1), *out = random_floats(N * D, 0, 0);
-  ck_attention_args a = {.tokens = N, .heads = 1, .head_dim = D, .qkv = qkv, .qkv_stride = 3 * D, .out = out, .out_stride = D,
-                         .precision = precision};
+  ck_attention_args a = {.tokens = N, .heads = 1, .head_dim = D, .qkv = qkv, .qkv_stride = 3 * D, .out = out,
+                         .out_stride = D, .precision = precision};
   qkv[7 * 3 * D + 2] = NAN; /* q of token 7 */
   run_attention(kernels, &a);
   int others = 1, own = 1;
@@ -126,17 +130,19 @@ void test_attention(const ck_kernels *kernels) {
   for (int i = 0; i < 10; i++)
     for (int form = 0; form < 6; form++) {
       const int64_t n = tokens[(i + form) % 10];
-      const variant v = {.tokens = n, .prefix = n > 6 ? 5 : n / 2, .heads = 1 + (i + form) % 2, .d = dims[i], .rope = form > 1,
-                         .rope_bf16 = form > 3, .precision = form & 1};
+      const variant v = {.tokens = n, .prefix = n > 6 ? 5 : n / 2, .heads = 1 + (i + form) % 2, .d = dims[i],
+                         .rope = form > 1, .rope_bf16 = form > 3, .precision = form & 1};
       attention_case(kernels, v, 1.5f);
     }
   for (int i = 0; i < 10; i++) /* head_dim 64 has tiles of its own: every token count with it */
     for (int precision = CK_F32; precision <= CK_BF16; precision++)
-      attention_case(kernels, (variant){.tokens = tokens[i], .prefix = 1, .heads = 1, .d = 64, .rope = 1, .rope_bf16 = 1,
-                                        .precision = precision}, 1.0f);
-  for (int precision = CK_F32; precision <= CK_BF16; precision++) { /* sharp rows: the running maximum moves, weights vanish */
+      attention_case(kernels, (variant){.tokens = tokens[i], .prefix = 1, .heads = 1, .d = 64, .rope = 1,
+                                        .rope_bf16 = 1, .precision = precision}, 1.0f);
+  /* sharp rows: the running maximum moves, weights vanish */
+  for (int precision = CK_F32; precision <= CK_BF16; precision++) {
     attention_case(kernels, (variant){.tokens = 421, .heads = 1, .d = 32, .precision = precision}, 12);
-    attention_case(kernels, (variant){.tokens = 613, .prefix = 5, .heads = 1, .d = 64, .rope = 1, .precision = precision}, 2);
+    attention_case(kernels, (variant){.tokens = 613, .prefix = 5, .heads = 1, .d = 64, .rope = 1,
+                                      .precision = precision}, 2);
     nan_case(kernels, precision);
   }
 }

@@ -1,4 +1,5 @@
-/* Elementwise kernels at every tail length, argmax, and the 16-bit conversions, exhaustively where the input has 16 bits. */
+/* Elementwise kernels at every tail length, argmax, and the 16-bit conversions, exhaustively where the input has
+ * 16 bits. */
 #include "kernels_test.h"
 
 /* Each operation on `n` elements; what lies beyond must stay. */
@@ -18,7 +19,8 @@ static void simple_case(const ck_kernels *k, int64_t n) {
     }
     good[op] &= z[n] == SENTINEL;
   }
-  check(good[0] && good[1] && good[2] && good[3], "scale %d add %d divide %d bias_add %d, count %ld", good[0], good[1], good[2],
+  check(good[0] && good[1] && good[2] && good[3], "scale %d add %d divide %d bias_add %d, count %ld", good[0],
+        good[1], good[2],
         good[3], (long)n);
   free(x), free(y), free(z);
 }
@@ -43,7 +45,8 @@ static void residual_case(const ck_kernels *k, int64_t columns, int with_bias, i
 static void bias_gelu_case(const ck_kernels *k, int64_t columns) {
   enum { ROWS = 3 };
   const int64_t ldx = columns + 2;
-  float *x = random_floats(ROWS * ldx, -2, 2), *bias = random_floats(columns, -1, 1), *y = malloc((size_t)(ROWS * ldx) * 4);
+  float *x = random_floats(ROWS * ldx, -2, 2), *bias = random_floats(columns, -1, 1),
+      *y = malloc((size_t)(ROWS * ldx) * 4);
   memcpy(y, x, (size_t)(ROWS * ldx) * sizeof *y);
   k->bias_gelu(y, ldx, bias, ROWS, columns);
   double worst = 0;
@@ -57,13 +60,15 @@ static void bias_gelu_case(const ck_kernels *k, int64_t columns) {
 }
 
 static void accumulate_case(const ck_kernels *k, int64_t n, int64_t stride) {
-  float *sum = random_floats(n + 1, -2, 2), *g = random_floats(n, 0, 1), *x = random_floats((n - 1) * stride + 1, -3, 3);
+  float *sum = random_floats(n + 1, -2, 2), *g = random_floats(n, 0, 1);
+  float *x = random_floats((n - 1) * stride + 1, -3, 3);
   double *e = malloc((size_t)n * sizeof *e), worst = 0;
   sum[n] = SENTINEL;
   for (int64_t i = 0; i < n; i++) e[i] = sum[i] + (double)g[i] * x[i * stride];
   k->weighted_accumulate(sum, g, x, stride, n);
   for (int64_t i = 0; i < n; i++) worst = worse(worst, fabs(sum[i] - e[i]));
-  check(worst < 1e-6 && sum[n] == SENTINEL, "weighted_accumulate count %ld stride %ld: %g", (long)n, (long)stride, worst);
+  check(worst < 1e-6 && sum[n] == SENTINEL, "weighted_accumulate count %ld stride %ld: %g", (long)n, (long)stride,
+        worst);
   free(sum), free(g), free(x), free(e);
 }
 
@@ -103,7 +108,8 @@ void test_elementwise(const ck_kernels *k) {
 
 static float f16_value(uint16_t half) {
   const int exponent = half >> 10 & 31, fraction = half & 0x3ff;
-  double x = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+  double x = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+  if (exponent == 31) x = fraction ? NAN : INFINITY;
   return (float)(half & 0x8000 ? -x : x);
 }
 
@@ -163,7 +169,8 @@ static void narrowing(const ck_kernels *k) {
       bf16 += y[i] != bf16_bits(x[i]);
       f16 += isnan(x[i]) ? !isnan(f16_value(z[i])) : z[i] != f16_reference(x[i]);
     }
-    check(bf16 == 0 && f16 == 0, "f32 -> bf16, f16 with lower half %x: %ld, %ld wrong", (unsigned)low[l], (long)bf16, (long)f16);
+    check(bf16 == 0 && f16 == 0, "f32 -> bf16, f16 with lower half %x: %ld, %ld wrong", (unsigned)low[l], (long)bf16,
+          (long)f16);
   }
   free(x), free(y), free(z);
 }

@@ -33,7 +33,8 @@ static gemm_case make_case(const ck_kernels *kernels, variant v) {
   t.before = malloc(t.c_bytes);
   memcpy(t.before, c, t.c_bytes);
   t.args = (ck_gemm_args){
-      .m = v.m, .n = v.n, .k = v.k, .a = v.a_type == CK_BF16 ? (void *)narrow : (void *)t.a, .lda = lda, .a_type = v.a_type,
+      .m = v.m, .n = v.n, .k = v.k, .a = v.a_type == CK_BF16 ? (void *)narrow : (void *)t.a, .lda = lda,
+          .a_type = v.a_type,
       .packed = t.packed, .bias = v.bias ? t.bias : NULL, .epilogue = v.gelu ? CK_EPILOGUE_GELU : CK_EPILOGUE_NONE,
       .accumulate = v.accumulate, .residual = v.in_place ? c : v.residual ? t.residual : NULL, .ldr = ldc,
       .gamma = v.gamma ? t.gamma : NULL, .c = c, .ldc = ldc, .c_type = v.c_type};
@@ -75,7 +76,8 @@ static void run_case(const ck_kernels *kernels, variant v) {
       const double tolerance = 1e-6 * size + (v.c_type == CK_BF16 ? 0.004 * fabs(e) : 0);
       worst = worse(worst, fabs(got - e) / tolerance);
     }
-  check(worst < 1, "gemm %ldx%ldx%ld a%d c%d bias%d gelu%d acc%d res%d gamma%d inplace%d: %.2f tolerances", (long)v.m, (long)v.n,
+  check(worst < 1, "gemm %ldx%ldx%ld a%d c%d bias%d gelu%d acc%d res%d gamma%d inplace%d: %.2f tolerances", (long)v.m,
+        (long)v.n,
         (long)v.k, v.a_type, v.c_type, v.bias, v.gelu, v.accumulate, v.residual, v.gamma, v.in_place, worst);
   check(clean, "gemm %ldx%ldx%ld writes only its columns", (long)v.m, (long)v.n, (long)v.k);
   free_case(&t, v);
@@ -112,7 +114,8 @@ void test_gemm(const ck_kernels *kernels) {
   static const int64_t depths[] = {1, 2, 3, 16, 31, 64, 257, 767, 768, 769, 1537};
   for (int i = 0; i < 14; i++)
     for (int j = 0; j < 11; j++)
-      run_case(kernels, (variant){.m = rows[i], .n = columns[j], .k = depths[(i * 3 + j) % 11], .bias = 1, .a_type = (i + j) & 1});
+      run_case(kernels, (variant){.m = rows[i], .n = columns[j], .k = depths[(i * 3 + j) % 11], .bias = 1,
+                                  .a_type = (i + j) & 1});
   for (int bits = 0; bits < 128; bits++) {
     variant v = {.m = 9, .n = 37, .k = 50 + bits, .a_type = bits & 1, .c_type = bits >> 1 & 1, .bias = bits >> 2 & 1,
                  .gelu = bits >> 3 & 1, .accumulate = bits >> 4 & 1, .residual = bits >> 5 & 1, .gamma = bits >> 6 & 1};
@@ -139,7 +142,8 @@ void test_sgemm(void) {
     for (int64_t i = 0; i < m; i++)
       for (int64_t j = 0; j < n; j++) {
         double e = beta * before[i * ldc + j];
-        for (int64_t p = 0; p < k; p++) e += (double)a[ta ? p * lda + i : i * lda + p] * b[tb ? j * ldb + p : p * ldb + j];
+        for (int64_t p = 0; p < k; p++)
+          e += (double)a[ta ? p * lda + i : i * lda + p] * b[tb ? j * ldb + p : p * ldb + j];
         worst = worse(worst, fabs(c[i * ldc + j] - e));
       }
     check(worst < 1e-5 && c[n] == before[n], "sgemm form %d: %g", form, worst);

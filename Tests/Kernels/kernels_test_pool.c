@@ -79,23 +79,28 @@ static void two_hosts(void) {
   ck_pool_destroy(pool);
 }
 
-/* Do several threads take part? Two tasks that wait for each other (at most 10 s) can only meet on two threads. */
+/* Do several threads take part? Two tasks that wait for each other (at most 5 s) can only meet on two threads. */
+typedef struct {
+  pthread_t caller;
+  atomic_int here, missed, finished;
+} meeting;
 static void meet(void *argument, int64_t i) {
   (void)i;
-  atomic_int *here = argument;
-  atomic_fetch_add(here, 1);
-  for (int spins = 0; *here < 2 && spins < 10000; spins++) usleep(1000);
+  meeting *m = argument;
+  atomic_fetch_add(&m->here, 1);
+  for (int waits = 0; m->here < 2 && waits < 5000; waits++) usleep(1000);
+  if (m->here < 2) atomic_store(&m->missed, 1);
+  if (!pthread_equal(pthread_self(), m->caller)) usleep(30000); /* long after the caller ran out of work */
+  atomic_fetch_add(&m->finished, 1);
 }
 static int threads_meet(ck_pool *pool) {
-  atomic_int here = 0;
-  ck_pool_run(pool, 2, meet, &here);
-  return here == 2;
+  meeting m = {.caller = pthread_self()};
+  ck_pool_run(pool, 2, meet, &m);
+  return !m.missed && m.finished == 2;
 }
 static void in_parallel(void) {
   ck_pool *pool = ck_pool_create(2, NULL, NULL, 0);
-  atomic_int here = 0;
-  ck_pool_run(pool, 2, meet, &here);
-  check(here == 2, "two tasks run at the same time");
+  check(threads_meet(pool), "two tasks run at the same time, and the region ends after the slower one");
   ck_pool_destroy(pool);
 }
 
@@ -125,7 +130,8 @@ static void forking(void) {
   }
   int status = -1;
   waitpid(child, &status, 0);
-  check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the pool works in a forked child (status %x)", (unsigned)status);
+  check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the pool works in a forked child (status %x)",
+        (unsigned)status);
   waitpid(idle, &status, 0);
   check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "destroy in a forked child (status %x)", (unsigned)status);
   check(region_is_complete(pool, 50), "and in the parent after it");
@@ -154,7 +160,8 @@ static void hosted(void) {
 static void read_mask(void *argument, int64_t i) {
   sigset_t mask;
   pthread_sigmask(SIG_SETMASK, NULL, &mask);
-  ((int *)argument)[i] = pthread_equal(pthread_self(), *(pthread_t *)((int *)argument + 2)) ? -1 : sigismember(&mask, SIGUSR1);
+  const pthread_t caller = *(pthread_t *)((int *)argument + 2);
+  ((int *)argument)[i] = pthread_equal(pthread_self(), caller) ? -1 : sigismember(&mask, SIGUSR1);
   usleep(20000);
 }
 static void signals(void) {
@@ -162,7 +169,8 @@ static void signals(void) {
   ck_pool *pool = ck_pool_create(2, NULL, NULL, 0);
   struct { int seen[2]; pthread_t caller; } s = {{-2, -2}, pthread_self()};
   ck_pool_run(pool, 2, read_mask, &s);
-  check((s.seen[0] == -1 || s.seen[0] == 1) && (s.seen[1] == -1 || s.seen[1] == 1), "workers block signals: %d %d", s.seen[0], s.seen[1]);
+  check((s.seen[0] == -1 || s.seen[0] == 1) && (s.seen[1] == -1 || s.seen[1] == 1), "workers block signals: %d %d",
+        s.seen[0], s.seen[1]);
   sigset_t mask;
   pthread_sigmask(SIG_SETMASK, NULL, &mask);
   check(sigismember(&mask, SIGUSR1) == 0, "and the caller's mask is as it was");

@@ -1,7 +1,8 @@
 /* Normalisations, softmax, elementwise kernels and the functions behind them. */
 #include "kernels_test.h"
 
-static const int64_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 192, 257, 768, 1000};
+static const int64_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 192, 257, 768,
+                                1000};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 typedef struct {
@@ -43,7 +44,8 @@ static void norm_case(const ck_kernels *k, int64_t columns, int kind, int type, 
       worst = worse(worst, fabs(got - expected) / (fabs(expected) + 1) / unit);
     }
   }
-  check(worst < 1, "norm kind %d type %d columns %ld offset %g: %.2f tolerances", kind, type, (long)columns, offset, worst);
+  check(worst < 1, "norm kind %d type %d columns %ld offset %g: %.2f tolerances", kind, type, (long)columns, offset,
+        worst);
   check(clean, "norm kind %d type %d columns %ld writes only its columns", kind, type, (long)columns);
   free(x), free(w), free(b), free(y);
 }
@@ -61,7 +63,8 @@ static void norm_in_place_and_nan(const ck_kernels *k) {
       k->layer_norm(x, N, y, N, CK_F32, w, NULL, 2, N, 1e-6f);
       int nan = 0;
       for (int i = 0; i < N; i++) nan += isnan(y[i]) != 0;
-      check(nan == N && !isnan(y[N]), "layer_norm: a row with %s is NaN, its neighbour is not", kind ? "infinity" : "NaN");
+      check(nan == N && !isnan(y[N]), "layer_norm: a row with %s is NaN, its neighbour is not",
+            kind ? "infinity" : "NaN");
     }
   free(x), free(y), free(w);
 }
@@ -89,7 +92,8 @@ static void softmax_case(const ck_kernels *k, int64_t columns, float range) {
   double worst = 0;
   for (int64_t r = 0; r < ROWS; r++) {
     double top = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < columns; i++) top = x[r * columns + i] > top ? x[r * columns + i] : top; /* fmax crashes gcc 12 here */
+    /* fmax crashes gcc 12 here */
+    for (int64_t i = 0; i < columns; i++) top = x[r * columns + i] > top ? x[r * columns + i] : top;
     for (int64_t i = 0; i < columns; i++) sum += exp(x[r * columns + i] - top);
     for (int64_t i = 0; i < columns; i++) {
       const double e = exp(x[r * columns + i] - top) / sum;
@@ -130,7 +134,8 @@ static void exp_checks(const ck_kernels *k) {
   check(subnormal < 3e-45, "exp: subnormal results within two units: %g", subnormal);
   const float special[] = {INFINITY, -INFINITY, NAN, 0, 89, 200, -104.9f, -1e30f, -0.0f};
   k->exp_f32(special, y, 9);
-  check(y[0] == INFINITY && y[1] == 0 && isnan(y[2]) && y[3] == 1 && y[4] == INFINITY && y[5] == INFINITY && y[6] == 0 &&
+  check(y[0] == INFINITY && y[1] == 0 && isnan(y[2]) && y[3] == 1 && y[4] == INFINITY && y[5] == INFINITY &&
+        y[6] == 0 &&
             y[7] == 0 && y[8] == 1, "exp: special values");
   free(x), free(y);
 }
@@ -150,14 +155,16 @@ static void gelu_checks(const ck_kernels *k) {
   check(small < 1.5e-6, "gelu: relative error %g for |x| < 1", small);
   float special[] = {INFINITY, -INFINITY, NAN, 0, 1e30f, -1e30f, -20};
   k->bias_gelu(special, 7, NULL, 1, 7);
-  check(special[0] == INFINITY && fabsf(special[1]) < 1e-30f && isnan(special[2]) && special[3] == 0 && special[4] == 1e30f &&
+  check(special[0] == INFINITY && fabsf(special[1]) < 1e-30f && isnan(special[2]) && special[3] == 0 &&
+        special[4] == 1e30f &&
             fabsf(special[5]) < 1e-30f && fabsf(special[6]) < 1e-30f, "gelu: special values");
   free(x), free(y);
 }
 
 static void sigmoid_checks(const ck_kernels *k) {
   enum { N = 10007 };
-  float *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y), *z = malloc(N * sizeof *z), *up = random_floats(N, -2, 2);
+  float *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y), *z = malloc(N * sizeof *z);
+  float *up = random_floats(N, -2, 2);
   double worst = 0, silu = 0;
   for (int i = 0; i < N; i++) y[i] = x[i] = -80.0f + (float)i * (160.0f / N);
   k->sigmoid(y, N);
@@ -171,7 +178,8 @@ static void sigmoid_checks(const ck_kernels *k) {
   check(silu < 5e-7, "swiglu: relative error %g", silu);
   float special[] = {INFINITY, -INFINITY, NAN, -200, 200};
   k->sigmoid(special, 5);
-  check(special[0] == 1 && special[1] == 0 && isnan(special[2]) && special[3] == 0 && special[4] == 1, "sigmoid: special values");
+  check(special[0] == 1 && special[1] == 0 && isnan(special[2]) && special[3] == 0 && special[4] == 1,
+        "sigmoid: special values");
   free(x), free(y), free(z), free(up);
 }
 

@@ -42,10 +42,10 @@ private let goldens: String? = {
     for spec in inferred.parameters {
       if layout == .timm, spec.name == "mask_token" { continue }
       if layout == .timm || layout == .huggingFace, spec.isBuffer, spec.name.hasSuffix("periods") { continue }
-      let got = try parameters.parameter(spec.name, spec.shape, in: budget).floats
-      var wanted = Array(try file.tensor("weights." + spec.name, in: budget).floats)
+      let got = try parameters.parameter(spec.name, spec.shape, in: budget).floatArray()
+      var wanted = try file.tensor("weights." + spec.name, in: budget).floatArray()
       if spec.name.hasSuffix("qkv.bias"), layout != .official { for i in 24..<48 { wanted[i] = 0 } }
-      #expect(Array(got) == wanted, "\(spec.name)")
+      #expect(got == wanted, "\(spec.name)")
     }
   }
 
@@ -62,8 +62,8 @@ private let goldens: String? = {
     }
     // One optimiser step after `weights.*`: close, and not the same.
     for spec in configuration.encoder.parameters where !spec.isBuffer {
-      let got = try parameters.parameter("dino_encoder." + spec.name, spec.shape, in: budget).floats
-      let want = try file.tensor("weights." + spec.name, in: budget).floats
+      let got = try parameters.parameter("dino_encoder." + spec.name, spec.shape, in: budget).floatArray()
+      let want = try file.tensor("weights." + spec.name, in: budget).floatArray()
       #expect(zip(got, want).allSatisfy { abs($0 - $1) < 1e-3 }, "\(spec.name)")
     }
     let path = folder + "/nnunet_checkpoint.expected.json"

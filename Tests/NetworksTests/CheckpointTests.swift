@@ -35,7 +35,7 @@ struct ToyWeights {
   private func matches(_ contents: CheckpointContents, _ toy: ToyWeights) throws -> Bool {
     let parameters = try NetworkParameters.collect(EncoderConfiguration(inferredFrom: contents), from: contents)
     return try toy.configuration.parameters.allSatisfy { spec in
-      Array(try parameters.parameter(spec.name, spec.shape, in: budget).floats) == toy.values(spec.name)
+      try parameters.parameter(spec.name, spec.shape, in: budget).floatArray() == toy.values(spec.name)
     }
   }
   private func message(_ body: () throws -> Void) -> String {
@@ -105,9 +105,9 @@ struct ToyWeights {
     let inferred = try EncoderConfiguration(inferredFrom: contents, heads)
     #expect(inferred.feedForward == configuration.feedForward && inferred.hiddenDim == 24)
     let parameters = try NetworkParameters.collect(inferred, from: contents)
-    #expect(Array(try parameters.parameter("blocks.3.mlp.w3.weight", [16, 24], in: budget).floats) == toy.values("blocks.3.mlp.w3.weight"))
-    #expect(Array(try parameters.parameter("mask_token", [1, 16], in: budget).floats).allSatisfy { $0 == 0 })
-    #expect(Array(try parameters.parameter("rope_embed.periods", [2], in: budget).floats) == [1, 10])
+    #expect(try parameters.parameter("blocks.3.mlp.w3.weight", [16, 24], in: budget).floatArray() == toy.values("blocks.3.mlp.w3.weight"))
+    #expect(try parameters.parameter("mask_token", [1, 16], in: budget).floatArray().allSatisfy { $0 == 0 })
+    #expect(try parameters.parameter("rope_embed.periods", [2], in: budget).floatArray() == [1, 10])
     #expect(try huggingFaceGated(toy, heads) == toy.values("blocks.1.mlp.w2.bias"))
   }
 
@@ -135,7 +135,7 @@ struct ToyWeights {
     let parameters = try NetworkParameters.collect(EncoderConfiguration(inferredFrom: contents, overrides), from: contents)
     let qkv = try parameters.parameter("blocks.2.attn.qkv.weight", [48, 16], in: budget)
     #expect(Array(qkv.floats) == toy.values("blocks.2.attn.qkv.weight"))
-    return Array(try parameters.parameter("blocks.1.mlp.w2.bias", [24], in: budget).floats)
+    return try parameters.parameter("blocks.1.mlp.w2.bias", [24], in: budget).floatArray()
   }
 
   private func replaced(_ name: String, _ table: [String: String]) -> String {
@@ -171,7 +171,7 @@ struct ToyWeights {
     let toy = ToyWeights(configuration)
     let contents = try open(toy.tensors.filter { !$0.0.hasSuffix("periods") })
     let parameters = try NetworkParameters.collect(configuration, from: contents)
-    #expect(Array(try parameters.parameter("rope_embed.periods", [2], in: budget).floats) == [1, 10])
+    #expect(try parameters.parameter("rope_embed.periods", [2], in: budget).floatArray() == [1, 10])
     #expect(parameters.contains("blocks.0.attn.qkv.bias_mask"))
     let unmasked = try open(toy.tensors.filter { !$0.0.hasSuffix("bias_mask") })
     #expect(try EncoderConfiguration(inferredFrom: unmasked).maskKeyBias == false)

@@ -51,7 +51,9 @@ struct CanvasTests {
     #expect(shapes[0].allSatisfy { $0 == 0 })
     #expect(shapes.dropFirst().allSatisfy { $0.contains { $0 != 0 } && $0.allSatisfy { $0 < 32 } })
     #expect(Set(shapes).count == 95)
-    #expect(Array(BitmapFont.rows(31)) == Array(BitmapFont.rows(63)) && Array(BitmapFont.rows(255)) == Array(BitmapFont.rows(63)))
+    #expect(
+      Array(BitmapFont.rows(31)) == Array(BitmapFont.rows(63))
+        && Array(BitmapFont.rows(255)) == Array(BitmapFont.rows(63)))
     #expect(Array(BitmapFont.rows(84)) == [31, 4, 4, 4, 4, 4, 4, 0, 0])
   }
 
@@ -81,7 +83,9 @@ struct CanvasTests {
     #expect(LabelPalette.colours(5) == Array(colours.prefix(5)))
     #expect(LabelPalette.colours(LabelPalette.distinct + 1).last == colours[0])
     #expect(LabelPalette.colours(-3).isEmpty)
-    #expect(LabelPalette.colour(of: 1) == colours[0] && LabelPalette.colour(of: 0).w == 0 && LabelPalette.colour(of: -1).w == 0)
+    #expect(
+      LabelPalette.colour(of: 1) == colours[0] && LabelPalette.colour(of: 0).w == 0
+        && LabelPalette.colour(of: -1).w == 0)
     #expect(LabelPalette.colour(of: .max).w == 255)
     func distance(_ a: Colour, _ b: Colour) -> Int { (0..<3).reduce(0) { $0 + abs(Int(a[$1]) - Int(b[$1])) } }
     for a in 0..<20 {

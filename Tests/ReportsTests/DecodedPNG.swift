@@ -10,6 +10,8 @@ struct DecodedPNG {
   private(set) var samples = 0
   private(set) var dataChunks = 0
   private(set) var pixels: [UInt8] = []
+  /// Row filters that occur.
+  private(set) var filters: Set<UInt8> = []
 
   init(_ path: String) throws {
     let file = try InputFile.contents(path)
@@ -55,6 +57,7 @@ struct DecodedPNG {
     for row in 0..<height {
       let filter = rows[row * (stride + 1)]
       try #require(filter <= 2)
+      filters.insert(filter)
       for i in 0..<stride {
         let left = filter == 1 && i >= samples ? pixels[row * stride + i - samples] : 0
         let above = filter == 2 && row > 0 ? pixels[(row - 1) * stride + i] : 0

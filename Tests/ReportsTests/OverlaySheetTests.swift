@@ -9,8 +9,11 @@ struct OverlaySheetTests {
   let budget = MemoryBudget()
   let red = Colour(255, 0, 0, 255)
 
-  /// A made-up patient: grey grows to the left, dark behind; label 1 is a block on the right and in front, label 2 one at the left.
-  private func patient(_ size: [Int] = [24, 20, 9], spacing: [Double] = [2, 2, 5]) throws -> (image: Volume, labels: Volume) {
+  /// A made-up patient: grey grows to the left, dark behind; label 1 is a block on the right and in front, label 2 one
+  /// at the left.
+  private func patient(_ size: [Int] = [24, 20, 9], spacing: [Double] = [2, 2, 5]) throws -> (
+    image: Volume, labels: Volume
+  ) {
     let geometry = Geometry(dims: size, spacing: spacing, origin: [-24, -20, 100])
     let image = try Volume(allocating: .int16, geometry: geometry, in: budget)
     let labels = try Volume(allocating: .uint8, geometry: geometry, in: budget)
@@ -59,7 +62,8 @@ struct OverlaySheetTests {
   }
 
   private func sheet(
-    _ image: Volume, _ labels: Volume, legend: [LegendEntry]? = nil, _ change: (inout OverlaySheet.Options) -> Void = { _ in }
+    _ image: Volume, _ labels: Volume, legend: [LegendEntry]? = nil,
+    _ change: (inout OverlaySheet.Options) -> Void = { _ in }
   ) throws -> (bytes: [UInt8], picture: DecodedPNG) {
     try withTemporaryFolder { folder in
       var options = OverlaySheet.Options()
@@ -67,7 +71,8 @@ struct OverlaySheetTests {
       options.maximumSlices = 3
       change(&options)
       let entries: [LegendEntry] = legend ?? [(1, "one", red), (2, "two", Colour(0, 255, 0, 255))]
-      try OverlaySheet.write(image: image, labels: labels, legend: entries, options: options, to: folder + "/s.png", in: budget)
+      try OverlaySheet.write(
+        image: image, labels: labels, legend: entries, options: options, to: folder + "/s.png", in: budget)
       return (try InputFile.contents(folder + "/s.png"), try DecodedPNG(folder + "/s.png"))
     }
   }
@@ -181,7 +186,9 @@ struct OverlaySheetTests {
 
   @Test func refusesWhatDoesNotFit() throws {
     let (image, labels) = try patient()
-    func kind(_ image: Volume, _ labels: Volume, _ change: (inout OverlaySheet.Options) -> Void = { _ in }) -> MedDINOError.Kind? {
+    func kind(_ image: Volume, _ labels: Volume, _ change: (inout OverlaySheet.Options) -> Void = { _ in })
+      -> MedDINOError.Kind?
+    {
       do {
         _ = try sheet(image, labels, change)
         return nil
@@ -195,7 +202,8 @@ struct OverlaySheetTests {
     #expect(kind(image, labels) { $0.maximumSlices = 0 } == .invalid)
     #expect(kind(image, labels) { $0.sliceSize = Int.max } == .invalid)
     for change: (inout Geometry) -> Void in [
-      { $0.spacing[0] = 0 }, { $0.spacing[1] = .nan }, { $0.direction[0] = .infinity }, { $0.dims = [1, 2] }, { $0.origin = [] },
+      { $0.spacing[0] = 0 }, { $0.spacing[1] = .nan }, { $0.direction[0] = .infinity }, { $0.dims = [1, 2] },
+      { $0.origin = [] },
     ] {
       var broken = image
       change(&broken.geometry)
@@ -240,7 +248,8 @@ struct OverlaySheetTests {
     cancellation.request()
     let error = #expect(throws: MedDINOError.self) {
       try OverlaySheet.write(
-        image: image, labels: labels, legend: [], to: "/tmp/never.png", in: budget, control: RunControl(cancellation: cancellation))
+        image: image, labels: labels, legend: [], to: "/tmp/never.png", in: budget,
+        control: RunControl(cancellation: cancellation))
     }
     #expect(error?.kind == .cancelled)
     #expect(FileKind.of("/tmp/never.png") == .missing)

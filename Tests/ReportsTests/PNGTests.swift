@@ -12,14 +12,17 @@ struct PNGTests {
     try withTemporaryFolder { folder in
       var random = SeededGenerator(1)
       let (width, height) = (37, 23)
-      // Noise, a gradient and flat rows, so that each row filter is used.
-      let pixels = (0..<width * height * format.rawValue).map { index -> UInt8 in
-        let row = index / (width * format.rawValue)
-        switch row % 3 {
+      // Pairs of equal rows of noise, gradients and sparse dots, so that each row filter is the best one somewhere.
+      let stride = width * format.rawValue
+      var pixels = (0..<stride * height).map { index -> UInt8 in
+        switch index / stride % 6 / 2 {
         case 0: return UInt8.random(in: 0...255, using: &random)
         case 1: return UInt8(truncatingIfNeeded: index / format.rawValue * 3)
-        default: return UInt8(row)
+        default: return UInt8.random(in: 0...4, using: &random) / 4 * 5
         }
+      }
+      for row in 1..<height where row % 6 == 1 {
+        pixels.replaceSubrange(row * stride..<(row + 1) * stride, with: pixels[(row - 1) * stride..<row * stride])
       }
       let path = folder + "/a.png"
       try pixels.withUnsafeBytes { bytes in
@@ -28,6 +31,7 @@ struct PNGTests {
       let picture = try DecodedPNG(path)
       #expect(picture.width == width && picture.height == height && picture.samples == format.rawValue)
       #expect(picture.pixels == pixels)
+      #expect(picture.filters == [0, 1, 2])
       #expect(try folderEntries(folder) == ["a.png"])
     }
     #expect(budget.bytesInUse == 0)
@@ -48,7 +52,9 @@ struct PNGTests {
 
   @Test func refusesSizesThatDoNotFit() throws {
     let bytes = [UInt8](repeating: 0, count: 12)
-    func refuses(_ width: Int, _ height: Int, _ kind: MedDINOError.Kind = .invalid, path: String = "/tmp/never.png") -> Bool {
+    func refuses(_ width: Int, _ height: Int, _ kind: MedDINOError.Kind = .invalid, path: String = "/tmp/never.png")
+      -> Bool
+    {
       bytes.withUnsafeBytes { raw in
         do throws(MedDINOError) {
           try PNG.write(raw, width: width, height: height, format: .rgb, to: path, in: budget)
@@ -65,7 +71,9 @@ struct PNGTests {
       let small = MemoryBudget()
       small.failAllocation(index)
       #expect(throws: MedDINOError.self) {
-        try bytes.withUnsafeBytes { try PNG.write($0, width: 2, height: 2, format: .rgb, to: "/tmp/never.png", in: small) }
+        try bytes.withUnsafeBytes {
+          try PNG.write($0, width: 2, height: 2, format: .rgb, to: "/tmp/never.png", in: small)
+        }
       }
       #expect(small.bytesInUse == 0)
     }
@@ -79,7 +87,9 @@ struct PNGTests {
       #expect(picture.width == 4 && picture.height == 2)
       #expect(picture.colour(1, 1) == Colour(0, 128, 0, 255))
       #expect(picture.colour(2, 0) == Colour(255, 255, 0, 255))
-      #expect(throws: MedDINOError.self) { try RGBPicture.write(planes, pixelSize: 0, to: folder + "/d.png", in: budget) }
+      #expect(throws: MedDINOError.self) {
+        try RGBPicture.write(planes, pixelSize: 0, to: folder + "/d.png", in: budget)
+      }
       let flat = try Tensor([0, 1], [2, 1], in: budget)
       #expect(throws: MedDINOError.self) { try RGBPicture.write(flat, to: folder + "/d.png", in: budget) }
     }

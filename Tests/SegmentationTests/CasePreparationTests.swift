@@ -44,10 +44,13 @@ import Testing
     clear(volume, outside: [2..<15, 1..<14, 1..<6])
     let plan = try plan(transpose: transpose)
     let configuration = try configuration(plan, schemes, masks: masks, spacing: target)
-    let whole = try PreprocessedCase([volume], labels: nil, plan: plan, configuration: configuration, scheme: nil, pool: testPool, in: budget)
-    let streamed = try CasePreparation([volume], plan: plan, configuration: configuration, pool: testPool, in: budget, control: RunControl())
+    let whole = try PreprocessedCase(
+      [volume], labels: nil, plan: plan, configuration: configuration, scheme: nil, pool: testPool, in: budget)
+    let streamed = try CasePreparation(
+      [volume], plan: plan, configuration: configuration, pool: testPool, in: budget, control: RunControl())
     #expect([schemes.count] + streamed.shape == whole.data.shape.extents)
     #expect(streamed.box == whole.properties.boundingBox)
+    let expectedData = whole.data.floatArray()
     var slice = [Float](repeating: .nan, count: streamed.sliceFloats)
     let plane = streamed.shape[1] * streamed.shape[2]
     var worst: Float = 0
@@ -55,7 +58,7 @@ import Testing
       slice.withUnsafeMutableBufferPointer { streamed.slice(index, into: $0.baseAddress!) }
       for channel in schemes.indices {
         for i in 0..<plane {
-          let expected = whole.data.floats[(channel * streamed.shape[0] + index) * plane + i]
+          let expected = expectedData[(channel * streamed.shape[0] + index) * plane + i]
           let difference = abs(expected - slice[channel * plane + i])
           worst = max(worst, difference.isNaN ? .infinity : difference)
         }
@@ -85,7 +88,8 @@ import Testing
       UnsafeMutableRawPointer(mutating: volume.address(place.0, place.1, place.2)).storeBytes(of: value, as: Float.self)
     }
     let lowest = allValues(volume).filter(\.isFinite).min() ?? 0
-    let streamed = try CasePreparation([volume], plan: plan, configuration: configuration, pool: testPool, in: budget, control: RunControl())
+    let streamed = try CasePreparation(
+      [volume], plan: plan, configuration: configuration, pool: testPool, in: budget, control: RunControl())
     var slice = [Float](repeating: .nan, count: streamed.sliceFloats)
     slice.withUnsafeMutableBufferPointer { streamed.slice(1, into: $0.baseAddress!) }
     #expect(Double(slice[4 * 9 + 3]) == lowest)

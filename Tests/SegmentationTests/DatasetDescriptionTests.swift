@@ -4,8 +4,11 @@ import Testing
 @testable import Segmentation
 
 @Suite struct DatasetDescriptionTests {
-  private func parse(_ labels: String, _ rest: String = "", channels: String = #""channel_names": {"0": "CT"}"#) throws -> DatasetDescription {
-    try DatasetDescription.parse(Array("{\(channels), \"labels\": \(labels), \"numTraining\": 2, \"file_ending\": \".nii.gz\"\(rest)}".utf8))
+  private func parse(_ labels: String, _ rest: String = "", channels: String = #""channel_names": {"0": "CT"}"#) throws
+    -> DatasetDescription
+  {
+    try DatasetDescription.parse(
+      Array("{\(channels), \"labels\": \(labels), \"numTraining\": 2, \"file_ending\": \".nii.gz\"\(rest)}".utf8))
   }
   private func message(_ labels: String, _ rest: String = "") -> String {
     do {

@@ -26,7 +26,9 @@ import Testing
 
   @Test func choosingWithoutAName() throws {
     #expect(message([], nil).contains("2d, 2d_fine"))
-    let single = try testPlan([(#""2d_fine": {"inherits_from": "2d", "patch_size": [24, 20]"#, #""x": {"inherits_from": "2d", "patch_size": [4, 24, 20]"#)])
+    let single = try testPlan([
+      (#""2d_fine": {"inherits_from": "2d", "patch_size": [24, 20]"#, #""x": {"inherits_from": "2d", "patch_size": [4, 24, 20]"#)
+    ])
     #expect(try single.configuration().name == "2d")
   }
 
@@ -34,7 +36,8 @@ import Testing
     #expect(message([], "2d_8").contains("is not in the plan, which has: 2d, 2d_fine, 3d"))
     #expect(message([], "3d").contains("three-dimensional"))
     #expect(message([(#""2d": {"#, #""2d": {"inherits_from": "2d_fine", "#)], "2d_fine").contains("2d_fine -> 2d -> 2d_fine"))
-    #expect(message([(#""inherits_from": "2d", "patch_size": [24"#, #""inherits_from": "4d", "patch_size": [24"#)], "2d_fine").contains("\"4d\""))
+    #expect(
+      message([(#""inherits_from": "2d", "patch_size": [24"#, #""inherits_from": "4d", "patch_size": [24"#)], "2d_fine").contains("\"4d\""))
     #expect(message([("CTNormalization", "MyNormalization")]).contains("MyNormalization"))
     #expect(message([(#""resampling_fn_data": "resample_data_or_seg_to_shape""#, #""resampling_fn_data": "mine""#)]).contains("mine"))
     #expect(message([(#""order": 3"#, #""order": 2"#)]).contains("spline order 2"))

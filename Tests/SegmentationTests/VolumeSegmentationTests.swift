@@ -10,7 +10,8 @@ import Glibc
 @Suite struct VolumeSegmentationTests {
   let budget = MemoryBudget()
 
-  private func job(_ networks: [any TileNetwork], _ configuration: String = "2d_fine", scheme: LabelScheme? = nil, reader: String? = nil) throws
+  private func job(_ networks: [any TileNetwork], _ configuration: String = "2d_fine", scheme: LabelScheme? = nil, reader: String? = nil)
+    throws
     -> VolumeSegmentation
   {
     let plan = try testPlan(reader.map { [("SimpleITKIO", $0)] } ?? [])
@@ -82,7 +83,9 @@ import Glibc
     let job = try job([network], configuration)
     let full = try labels(job, volume)
     let fullCalls = network.calls
-    for (lower, upper) in [([20, 30, 1], [27, 33, 3]), ([0, 0, 0], [1, 1, 1]), ([60, 44, 4], [61, 45, 5]), ([0, 0, 0], [61, 45, 5])] {
+    for (lower, upper) in [
+      ([20, 30, 1], [27, 33, 3]), ([0, 0, 0], [1, 1, 1]), ([60, 44, 4], [61, 45, 5]), ([0, 0, 0], [61, 45, 5]),
+    ] {
       var options = SegmentationOptions()
       options.regionOfInterest = VoxelBox(lower: lower, upper: upper)
       let before = network.calls
@@ -99,8 +102,11 @@ import Glibc
         }
       }
       #expect(same)
-      #expect(network.calls - before == (upper == [61, 45, 5] && lower == [0, 0, 0] ? fullCalls : network.calls - before))
-      #expect(network.calls - before <= fullCalls)
+      if lower == [0, 0, 0], upper == [61, 45, 5] {
+        #expect(network.calls - before == fullCalls)
+      } else {
+        #expect(network.calls - before < fullCalls / 2)
+      }
       let estimate = try job.estimate(volume.geometry, options: options, pool: testPool)
       #expect(estimate.networkCalls == network.calls - before)
     }
@@ -169,7 +175,10 @@ import Glibc
     #expect(throws: MedDINOError.invalid("labels has dtype uint8, which does not hold the label value 299")) {
       try wide.run([volume], labels: labels, pool: testPool, in: budget)
     }
-    for bad in [VoxelBox(lower: [0, 0, 0], upper: [11, 1, 1]), VoxelBox(lower: [3, 0, 0], upper: [3, 1, 1]), VoxelBox(lower: [-1, 0, 0], upper: [3, 1, 1])] {
+    for bad in [
+      VoxelBox(lower: [0, 0, 0], upper: [11, 1, 1]), VoxelBox(lower: [3, 0, 0], upper: [3, 1, 1]),
+      VoxelBox(lower: [-1, 0, 0], upper: [3, 1, 1]),
+    ] {
       var options = SegmentationOptions()
       options.regionOfInterest = bad
       #expect(throws: MedDINOError.self) { try job.run([volume], labels: labels, options: options, pool: testPool, in: budget) }

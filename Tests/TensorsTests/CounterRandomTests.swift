@@ -1,7 +1,8 @@
 import Tensors
 import Testing
 
-/// Numbers below come from an independent implementation in Python integers; the first three are also Random123's published vectors.
+/// Numbers below come from an independent implementation in Python integers; the first three are also Random123's
+/// published vectors.
 struct CounterRandomTests {
   @Test func philoxKnownAnswers() {
     let zero = CounterRandom.block(counter: SIMD4(repeating: 0), key: SIMD2(repeating: 0))
@@ -18,12 +19,16 @@ struct CounterRandomTests {
     let words = (0..<10).map { _ in random.nextWord() }
     #expect(
       words == [
-        0x24fc_9986, 0xf021_c326, 0xfdff_61f3, 0x3fdf_043e, 0x163_d86b, 0x4aaa_31bd, 0x37bb_97c7, 0x3582_1660, 0x4621_f5be,
+        0x24fc_9986, 0xf021_c326, 0xfdff_61f3, 0x3fdf_043e, 0x163_d86b, 0x4aaa_31bd, 0x37bb_97c7, 0x3582_1660,
+        0x4621_f5be,
         0x78a3_5015,
       ])
     #expect(CounterRandom.Purpose("augment").code == 0xb8e6_3d78)
     var far = CounterRandom(seed: .max, purpose: "", step: 1 << 40 + 5, item: 1 << 63)
-    #expect((0..<6).map { _ in far.nextWord() } == [0x15e0_8ada, 0xff88_6ffc, 0xd71a_d234, 0x22b_8460, 0xc799_9b43, 0xff88_5f6e])
+    #expect(
+      (0..<6).map { _ in far.nextWord() } == [
+        0x15e0_8ada, 0xff88_6ffc, 0xd71a_d234, 0x22b_8460, 0xc799_9b43, 0xff88_5f6e,
+      ])
     var floats = CounterRandom(seed: 42, purpose: "augment", step: 7, item: 3)
     #expect(floats.uniformFloat() == 0.14447933435440063)
     var doubles = CounterRandom(seed: 42, purpose: "augment", step: 7, item: 3)

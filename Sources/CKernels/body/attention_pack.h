@@ -1,14 +1,16 @@
 /* Attention, first half: rotation and packing of q, k and v of one head and one block of tokens.
  *
- * Scores are computed transposed, S^T[key, query] = K Q^T, and so is the output, O^T[d, query] = V^T P^T. The softmax then runs down
- * the keys with one query per lane: no sum or maximum across lanes, and P^T is already the panel that the second product reads.
- * Packed, per head:  q: [block][panel][d][NR] (NR queries of one panel),  k: [token][d],  v: [token][d].
+ * Scores are computed transposed, S^T[key, query] = K Q^T, and so is the output, O^T[d, query] = V^T P^T. The softmax
+ * then runs down the keys with one query per lane: no sum or maximum across lanes, and P^T is already the panel that
+ * the second product reads. Packed, per head:
+ *   q: [block][panel][d][NR] (NR queries of one panel),  k: [token][d],  v: [token][d].
  * With CK_HAS_DOT and bf16 precision the elements are bf16, the two products pair up along d and along keys:
  *   q: [block][panel][d / 2][NR] words,  k: [token][d],  v: [token / 2][d] words of two tokens.
  * Otherwise they are float32 (rounded to bf16 first when the precision is). Tokens past the end are zero. */
 #define BLOCK_TOKENS 96 /* a multiple of every NR and of 2 */
 #define PANELS (BLOCK_TOKENS / NR)
 #define HEAD_MAX 128
+#define AHEAD 12 /* tokens prefetched ahead of the one being packed */
 
 static int64_t attention_block(void) { return BLOCK_TOKENS; }
 static int64_t token_blocks(const ck_attention_args *args) { return (args->tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS; }
@@ -21,7 +23,9 @@ static int packs_pairs(const ck_attention_args *args) {
   return 0;
 #endif
 }
-static size_t element_bytes(const ck_attention_args *args) { return packs_pairs(args) ? sizeof(uint16_t) : sizeof(float); }
+static size_t element_bytes(const ck_attention_args *args) {
+  return packs_pairs(args) ? sizeof(uint16_t) : sizeof(float);
+}
 static size_t part_bytes(const ck_attention_args *args) { /* one of q, k, v of one head; a multiple of 64 */
   return (size_t)(token_blocks(args) * BLOCK_TOKENS * args->head_dim) * element_bytes(args);
 }
@@ -30,9 +34,11 @@ static char *packed_part(const ck_attention_args *args, int64_t head, int part) 
   return (char *)args->packed + (size_t)(3 * head + part) * part_bytes(args);
 }
 
-/* x' = x cos + rot(x) sin, rot(x) = concat(-x[d/2:], x[:d/2]) (RoFormer, arXiv:2104.09864, in DINOv3's half-split layout).
- * Official bf16 RoPE rounds each product and the sum; a product of two bf16 values is exact in float32 before its one rounding. */
-CK_INLINE void rotate_half(const float *x, const float *sin, const float *cos, int64_t half, const int rounded, float *out) {
+/* x' = x cos + rot(x) sin, rot(x) = concat(-x[d/2:], x[:d/2]) (RoFormer, arXiv:2104.09864, in DINOv3's half-split
+ * layout). Official bf16 RoPE rounds each product and the sum; a product of two bf16 values is exact in float32
+ * before its one rounding. */
+CK_INLINE void rotate_half(const float *x, const float *sin, const float *cos, int64_t half, const int rounded,
+                           float *out) {
   CK_LOOP(i, half, {
     vf low = vf_load_n(x + i, lanes), high = vf_load_n(x + half + i, lanes);
     if (rounded) low = vf_round_bf16(low), high = vf_round_bf16(high);
@@ -62,12 +68,18 @@ static void load_token(const ck_attention_args *args, int64_t head, int part, in
     return;
   }
   const float *x = args->qkv + token * args->qkv_stride + (part * args->heads + head) * d;
+  if (token + AHEAD < args->tokens) /* rows lie pages apart, which the processor does not foresee */
+    for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(x + AHEAD * args->qkv_stride + i);
   const int rotates = part < 2 && args->sin != NULL && args->cos != NULL && token >= args->prefix;
   const int64_t at = (token - args->prefix) * d;
-  if (!rotates) round_or_copy(x, d, part < 2 && args->rope_bf16, out);
-  else if (args->rope_bf16) rotate_half(x, args->sin + at, args->cos + at, d / 2, 1, out);
-  else rotate_half(x, args->sin + at, args->cos + at, d / 2, 0, out);
-  if (args->precision == CK_BF16) round_or_copy(out, d, 1, out);
+  if (!rotates) {
+    round_or_copy(x, d, (part < 2 && args->rope_bf16) || args->precision == CK_BF16, out);
+  } else if (args->rope_bf16) { /* the result is a bf16 value already, whatever the precision */
+    rotate_half(x, args->sin + at, args->cos + at, d / 2, 1, out);
+  } else {
+    rotate_half(x, args->sin + at, args->cos + at, d / 2, 0, out);
+    if (args->precision == CK_BF16) round_or_copy(out, d, 1, out);
+  }
 }
 
 static void pack_block_f32(const ck_attention_args *args, int64_t head, int64_t block) {
@@ -102,7 +114,10 @@ static void pack_block_pairs(const ck_attention_args *args, int64_t head, int64_
   for (int64_t t = 0; t < BLOCK_TOKENS; t += 2, v += d) {
     load_token(args, head, 2, token0 + t, row);
     load_token(args, head, 2, token0 + t + 1, next);
-    for (int64_t i = 0; i < d; i++) v[i] = bf16_of(row[i]) | (uint32_t)bf16_of(next[i]) << 16;
+    CK_LOOP(i, d, {
+      const vf words = (vf)vu_pair_bf16(vf_load_n(row + i, lanes), vf_load_n(next + i, lanes));
+      vf_store_n((float *)v + i, words, lanes);
+    });
   }
 }
 #endif

@@ -1,5 +1,5 @@
-/* Attention, second half: one head, one block of queries, over all keys with an online softmax (Milakov, Gimelshein 2018,
- * arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). Scores exist only as one [KEYS, NR] tile. */
+/* Attention, second half: one head, one block of queries, over all keys with an online softmax (Milakov,
+ * Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). Scores exist only as one [KEYS, NR] tile. */
 #define KEYS 192 /* keys per step: [KEYS, NR] floats of scores, and the step's k and v, stay near the core */
 
 DEFINE_TILE(score_tile_64, tile_f32, float, float, 64, 1)
@@ -24,7 +24,8 @@ static size_t attention_scratch(const ck_attention_args *args) {
 }
 
 /* S^T = K Q^T for keys [key0, key0 + keys) and one panel of queries */
-static void attention_scores(const ck_attention_args *args, int64_t head, int64_t key0, int64_t keys, int64_t panel, float *s) {
+static void attention_scores(const ck_attention_args *args, int64_t head, int64_t key0, int64_t keys, int64_t panel,
+                             float *s) {
   const int64_t d = args->head_dim, tiles = (keys + MR - 1) / MR;
   const tile_start from = {NULL, START_ZERO};
   const char *q = packed_part(args, head, 0) + (size_t)(panel * NR * d) * element_bytes(args);
@@ -44,8 +45,8 @@ static void attention_scores(const ck_attention_args *args, int64_t head, int64_
 }
 
 /* O^T = O^T * carry + V^T P^T for the same keys; the first step starts from 0 */
-static void attention_values(const ck_attention_args *args, int64_t head, int64_t key0, int64_t keys, attention_state *state,
-                             float *out) {
+static void attention_values(const ck_attention_args *args, int64_t head, int64_t key0, int64_t keys,
+                             attention_state *state, float *out) {
   const int64_t d = args->head_dim, tiles = (d + MR - 1) / MR;
   const tile_start from = {state->carry, key0 == 0 ? START_ZERO : START_CARRY};
   const char *v = packed_part(args, head, 2) + (size_t)(key0 * d) * element_bytes(args);
@@ -76,8 +77,8 @@ CK_INLINE vf column_max(const float *s, int64_t keys, vf best) {
   return vf_max(vf_max(best, b1), vf_max(b2, b3));
 }
 
-/* Scores become weights 2^((s - max) factor), in place as float32 (rounded to bf16 when `rounded`); returns their sum. The sum is
- * over the unrounded weights. */
+/* Scores become weights 2^((s - max) factor), in place as float32 (rounded to bf16 when `rounded`); returns their
+ * sum. The sum is over the unrounded weights. */
 CK_INLINE vf column_weights(float *s, int64_t keys, vf best, vf factor, const int rounded) {
   vf sum = vf_set1(0);
   for (int64_t i = 0; i < keys; i++, s += NR) {
@@ -104,11 +105,13 @@ CK_INLINE vf column_weight_pairs(const float *s, uint32_t *words, int64_t keys, 
 }
 #endif
 
-static void attention_softmax(const ck_attention_args *args, int64_t keys, int64_t panel, vf factor, attention_state *state) {
+static void attention_softmax(const ck_attention_args *args, int64_t keys, int64_t panel, vf factor,
+                              attention_state *state) {
   for (int i = 0; i < NR; i += VL) {
     float *s = &state->scores[0][i], *top = &state->best[panel][i], *sum = &state->sum[panel][i];
     const vf old = vf_load(top), best = column_max(s, keys, old);
-    const vf carry = vf_exp2_negative((old - best) * factor); /* old is minus infinity at first: then nothing is carried */
+    /* old is minus infinity at first: then nothing is carried */
+    const vf carry = vf_exp2_negative((old - best) * factor);
     vf added;
 #ifdef CK_HAS_DOT
     if (packs_pairs(args)) added = column_weight_pairs(s, &state->weights[0][i], keys, best, factor);

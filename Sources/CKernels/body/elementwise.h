@@ -1,5 +1,5 @@
-/* Kernels without sums: every element by itself. Tails go through the same vector code, so that a result does not depend on
- * where an element lies in a vector. */
+/* Kernels without sums: every element by itself. Tails go through the same vector code, so that a result does not
+ * depend on where an element lies in a vector. */
 
 static void bias_gelu(float *x, int64_t ldx, const float *bias, int64_t rows, int64_t columns) {
   for (int64_t r = 0; r < rows; r++, x += ldx)
@@ -22,7 +22,8 @@ static void swiglu(const float *gate, const float *up, float *y, int64_t count) 
 }
 
 /* x[rows, columns] += gamma * (branch + bias), all dense */
-static void residual(float *x, const float *branch, const float *bias, const float *gamma, int64_t rows, int64_t columns) {
+static void residual(float *x, const float *branch, const float *bias, const float *gamma, int64_t rows,
+                     int64_t columns) {
   for (int64_t r = 0; r < rows; r++, x += columns, branch += columns)
     CK_LOOP(i, columns, {
       vf v = vf_load_n(branch + i, lanes);

@@ -1,7 +1,8 @@
 /* exp, 2^x, gelu and sigmoid on vectors.
  *
- * Polynomials: minimax fits made for this library (Lawson's weighted least squares on Chebyshev nodes in double precision, then
- * rounded to float). The error given is the fit's; float arithmetic adds about 1e-7. Range reduction after Cody and Waite. */
+ * Polynomials: minimax fits made for this library (Lawson's weighted least squares on Chebyshev nodes in double
+ * precision, then rounded to float). The error given is the fit's; float arithmetic adds about 1e-7. Range reduction
+ * after Cody and Waite. */
 
 /* Adding 1.5 * 2^23 leaves round(x) in the low bits of the sum, for |x| < 2^22. */
 #define ROUNDING 12582912.0f
@@ -9,7 +10,8 @@
 /* p, the powers of two of `shifted` = whole + ROUNDING, whole in [-126, 127] */
 CK_INLINE vf vf_power_of_two(vf shifted) { return (vf)(((vi)shifted << 23) + 0x3f800000); }
 
-/* e^x. Relative error below 2e-7; overflows to infinity, underflows gradually to 0; NaN stays NaN (it is the second operand). */
+/* e^x. Relative error below 2e-7; overflows to infinity, underflows gradually to 0; NaN stays NaN (it is the
+ * second operand). */
 CK_INLINE vf vf_exp(vf x) {
   x = vf_min(vf_set1(89.5f), vf_max(vf_set1(-104.5f), x));
   const vf shifted = vf_fma(x, vf_set1(1.44269504f), vf_set1(ROUNDING));
@@ -28,7 +30,8 @@ CK_INLINE vf vf_exp(vf x) {
   return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
 }
 
-/* 2^t for t <= 0, with t below -125 taken as -125 (5e-38: nothing next to a softmax's 1). Relative error 9.1e-8 of the fit. */
+/* 2^t for t <= 0, with t below -125 taken as -125 (5e-38: nothing next to a softmax's 1). Relative error 9.1e-8 of
+ * the fit. */
 CK_INLINE vf vf_exp2_negative(vf t) {
   t = vf_max(vf_set1(-125.0f), t);
   const vf shifted = t + ROUNDING, r = t - (shifted - ROUNDING);
@@ -51,9 +54,9 @@ CK_INLINE vf vf_exp2_negative_coarse(vf t) {
   return vf_fma(p, r, vf_set1(1.0f)) * vf_power_of_two(shifted);
 }
 
-/* gelu(x) = x Phi(x), the exact (erf) form: max(x, 0) - u Phi(-u) with u = |x|. Phi(-u) = 2^-Q(u), where Q is smooth and nearly
- * quadratic, so one polynomial does and small results keep their relative accuracy. Fit on [0, 12], error of Phi 4.6e-8; beyond,
- * Phi(-12) = 2e-33 stands for all. No division, no erf. */
+/* gelu(x) = x Phi(x), the exact (erf) form: max(x, 0) - u Phi(-u) with u = |x|. Phi(-u) = 2^-Q(u), where Q is
+ * smooth and nearly quadratic, so one polynomial does and small results keep their relative accuracy. Fit on [0, 12],
+ * error of Phi 4.6e-8; beyond, Phi(-12) = 2e-33 stands for all. No division, no erf. */
 CK_INLINE vf vf_gelu(vf x) {
   const vf u = vf_min(vf_set1(12.0f), vf_abs(x));
   vf q = vf_set1(-3.800121033e-08f);

@@ -1,16 +1,17 @@
 /* c[m, n] = epilogue(a[m, k] w[n, k]^T), bf16 products, float32 sums.
  *
- * w is packed once into panels of NR columns, [panel][k pair][column] words of two bf16 (odd k: the last word's upper half is 0).
- * Rows go in groups; a group's a is rounded into scratch as [k block][row][K_BLOCK], K_BLOCK being the constant row step of the
- * register tiles. Then for each panel, k block and tile the sums are kept in scratch, [row][NR], until the last k block's epilogue. */
+ * w is packed once into panels of NR columns, [panel][k pair][column] words of two bf16 (odd k: the last word's upper
+ * half is 0). Rows go in groups; a group's a is rounded into scratch as [k block][row][K_BLOCK], K_BLOCK being the
+ * constant row step of the register tiles. Then for each panel, k block and tile the sums are kept in scratch,
+ * [row][NR], until the last k block's epilogue. */
 #define K_BLOCK 768
 #ifdef CK_HAS_DOT
 typedef uint16_t gemm_a;
-#define GROUP_ROWS (8 * MR)
+#define GROUP_ROWS (10 * MR)
 DEFINE_TILE(gemm_tile, tile_pairs, uint32_t, uint32_t, K_BLOCK / 2, 1)
 #else
 typedef float gemm_a;
-#define GROUP_ROWS (4 * MR)
+#define GROUP_ROWS (6 * MR)
 DEFINE_TILE(gemm_tile, tile_pairs, float, uint32_t, K_BLOCK, 1)
 #endif
 
@@ -70,8 +71,8 @@ static void gemm_load_group(const ck_gemm_args *args, int64_t row0, int64_t rows
 }
 
 /* One vector of columns of a finished tile: sums to c. */
-CK_INLINE void gemm_finish_columns(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column, const int lanes,
-                                   const float *sums) {
+CK_INLINE void gemm_finish_columns(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column,
+                                   const int lanes, const float *sums) {
   const vf zero = vf_set1(0), one = vf_set1(1);
   const vf bias = args->bias != NULL ? vf_load_n(args->bias + column, lanes) : zero;
   const vf gamma = args->gamma != NULL ? vf_load_n(args->gamma + column, lanes) : one;

@@ -1,7 +1,8 @@
-/* Register tiles: c[rows, NR] (+)= a[rows, k] * b[k, NR], with b in panels of NR = two vectors and every accumulator in a register.
+/* Register tiles: c[rows, NR] (+)= a[rows, k] * b[k, NR], with b in panels of NR = two vectors and every
+ * accumulator in a register.
  *
- * a is read as broadcasts: element (row, p) lies at a[row * row_step + p * k_step]. Each tile function comes in forms whose steps are
- * compile-time constants, so that the addresses of all rows are one register plus displacements. */
+ * a is read as broadcasts: element (row, p) lies at a[row * row_step + p * k_step]. Each tile function comes in forms
+ * whose steps are compile-time constants, so that the addresses of all rows are one register plus displacements. */
 #define NR (2 * VL)
 
 /* What an accumulator starts from: 0, c, or c times carry[NR] (the softmax's rescaling). */
@@ -28,8 +29,8 @@ CK_INLINE void tile_end(const int rows, vf (*acc)[2], float *c) {
 }
 
 /* float32 times float32 */
-CK_INLINE void tile_f32(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b, float *c,
-                        tile_start from) {
+CK_INLINE void tile_f32(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b,
+                        float *c, tile_start from) {
   vf acc[16][2];
   tile_begin(rows, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += k_step, b += NR) {
@@ -45,8 +46,8 @@ CK_INLINE void tile_f32(const int rows, int64_t k, const float *a, int64_t row_s
 
 #ifdef CK_HAS_DOT
 /* Pairs of bf16 in 32-bit words, k, row_step and k_step in words. */
-CK_INLINE void tile_pairs(const int rows, int64_t k, const uint32_t *a, int64_t row_step, int64_t k_step, const uint32_t *b,
-                          float *c, tile_start from) {
+CK_INLINE void tile_pairs(const int rows, int64_t k, const uint32_t *a, int64_t row_step, int64_t k_step,
+                          const uint32_t *b, float *c, tile_start from) {
   vf acc[16][2];
   tile_begin(rows, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += k_step, b += NR) {
@@ -60,10 +61,11 @@ CK_INLINE void tile_pairs(const int rows, int64_t k, const uint32_t *a, int64_t 
   tile_end(rows, acc, c);
 }
 #else
-/* a: float32 values already rounded to bf16, k_step 1; b: words of two bf16, widened here by a shift and a mask (exact). k counts
- * words. The even half of the word is finished before the odd one begins: four widened vectors would not fit the registers. */
-CK_INLINE void tile_pairs(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step, const uint32_t *b,
-                          float *c, tile_start from) {
+/* a: float32 values already rounded to bf16, k_step 1; b: words of two bf16, widened here by a shift and a mask
+ * (exact). k counts words. The even half of the word is finished before the odd one begins: four widened vectors
+ * would not fit the registers. */
+CK_INLINE void tile_pairs(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step,
+                          const uint32_t *b, float *c, tile_start from) {
   vf acc[16][2];
   tile_begin(rows, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += 2 * k_step, b += NR) {
@@ -85,21 +87,30 @@ CK_INLINE void tile_pairs(const int rows, int64_t k, const float *a, int64_t row
 #endif
 
 /* NAME(rows, ...) runs BODY with `rows` known at compile time, 1 <= rows <= MR. */
-#define TILE_CASE(BODY, n, ROW_STEP, K_STEP)                                                                                \
-  case n:                                                                                                                  \
-    if (n <= MR) BODY(n, k, a, ROW_STEP, K_STEP, b, c, from);                                                               \
+#define TILE_CASE(BODY, n, ROW_STEP, K_STEP)                  \
+  case n:                                                     \
+    if (n <= MR) BODY(n, k, a, ROW_STEP, K_STEP, b, c, from); \
     break;
-#define DEFINE_TILE(NAME, BODY, A, B, ROW_STEP, K_STEP)                                                                     \
-  static __attribute__((noinline)) void NAME(int rows, int64_t k, const A *a, int64_t step, const B *b, float *c,          \
-                                             tile_start from) {                                                            \
-    (void)step;                                                                                                            \
-    switch (rows) {                                                                                                        \
-      TILE_CASE(BODY, 1, ROW_STEP, K_STEP) TILE_CASE(BODY, 2, ROW_STEP, K_STEP) TILE_CASE(BODY, 3, ROW_STEP, K_STEP)        \
-      TILE_CASE(BODY, 4, ROW_STEP, K_STEP) TILE_CASE(BODY, 5, ROW_STEP, K_STEP) TILE_CASE(BODY, 6, ROW_STEP, K_STEP)        \
-      TILE_CASE(BODY, 7, ROW_STEP, K_STEP) TILE_CASE(BODY, 8, ROW_STEP, K_STEP) TILE_CASE(BODY, 9, ROW_STEP, K_STEP)        \
-      TILE_CASE(BODY, 10, ROW_STEP, K_STEP) TILE_CASE(BODY, 11, ROW_STEP, K_STEP) TILE_CASE(BODY, 12, ROW_STEP, K_STEP)     \
-      TILE_CASE(BODY, 13, ROW_STEP, K_STEP) TILE_CASE(BODY, 14, ROW_STEP, K_STEP)                                           \
-    }                                                                                                                      \
+#define DEFINE_TILE(NAME, BODY, A, B, ROW_STEP, K_STEP)                                                      \
+  static __attribute__((noinline)) void NAME(int rows, int64_t k, const A *a, int64_t step, const B *b,    \
+                                             float *c, tile_start from) {                                  \
+    (void)step;                                                                                            \
+    switch (rows) {                                                                                        \
+      TILE_CASE(BODY, 1, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 2, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 3, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 4, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 5, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 6, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 7, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 8, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 9, ROW_STEP, K_STEP)                                                                 \
+      TILE_CASE(BODY, 10, ROW_STEP, K_STEP)                                                                \
+      TILE_CASE(BODY, 11, ROW_STEP, K_STEP)                                                                \
+      TILE_CASE(BODY, 12, ROW_STEP, K_STEP)                                                                \
+      TILE_CASE(BODY, 13, ROW_STEP, K_STEP)                                                                \
+      TILE_CASE(BODY, 14, ROW_STEP, K_STEP)                                                                \
+    }                                                                                                      \
   }
 
 /* Piece i of `pieces` near equal pieces of [0, count) begins here: no tile is left with a row or two. */

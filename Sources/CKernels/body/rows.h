@@ -1,5 +1,5 @@
-/* Kernels over rows: normalisation and softmax. Sums run in VL lanes of float32, which for the rows of these networks (up to a few
- * thousand) is more exact than one running float32 sum. */
+/* Kernels over rows: normalisation and softmax. Sums run in VL lanes of float32, which for the rows of these
+ * networks (up to a few thousand) is more exact than one running float32 sum. */
 
 CK_INLINE void store_row(void *y, int32_t y_type, int64_t i, vf value, int lanes) {
   if (y_type == CK_BF16) vf_store_bf16_n((uint16_t *)y + i, value, lanes);
@@ -38,8 +38,8 @@ CK_INLINE float row_mean_square(const float *x, int64_t columns, float centre) {
 }
 
 /* y = (x - mean) / sqrt(variance + eps) * w + b, the biased variance (Ba, Kiros, Hinton 2016, arXiv:1607.06450) */
-CK_INLINE void norm_row(const float *x, void *y, int32_t y_type, const float *w, const float *b, int64_t columns, float mean,
-                        float rstd, int gelu) {
+CK_INLINE void norm_row(const float *x, void *y, int32_t y_type, const float *w, const float *b, int64_t columns,
+                        float mean, float rstd, int gelu) {
   const vf m = vf_set1(mean), s = vf_set1(rstd);
   CK_LOOP(i, columns, {
     vf v = (vf_load_n(x + i, lanes) - m) * s;
@@ -48,8 +48,8 @@ CK_INLINE void norm_row(const float *x, void *y, int32_t y_type, const float *w,
   });
 }
 
-static void layer_norm(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w, const float *b,
-                       int64_t rows, int64_t columns, float eps) {
+static void layer_norm(const float *x, int64_t ldx, void *y, int64_t ldy, int32_t y_type, const float *w,
+                       const float *b, int64_t rows, int64_t columns, float eps) {
   for (int64_t r = 0; r < rows; r++, x += ldx, y = next_row(y, y_type, ldy)) {
     const float mean = row_mean(x, columns);
     norm_row(x, y, y_type, w, b, columns, mean, 1.0f / sqrtf(row_mean_square(x, columns, mean) + eps), 0);

@@ -8,35 +8,35 @@
 #include "attention_pack.h"
 #include "attention_rows.h"
 
-#define DEFINE_TABLE(ISA)                                                                                                  \
-  static const ck_kernels table = {                                                                                        \
-      .isa = ISA,                                                                                                          \
-      .packed_bf16_bytes = packed_bf16_bytes,                                                                              \
-      .pack_bf16 = pack_bf16,                                                                                              \
-      .gemm_bf16 = gemm_bf16,                                                                                              \
-      .gemm_bf16_scratch = gemm_bf16_scratch,                                                                              \
-      .attention_bytes = attention_bytes,                                                                                  \
-      .attention_scratch = attention_scratch,                                                                              \
-      .attention_block = attention_block,                                                                                  \
-      .attention_pack = attention_pack,                                                                                    \
-      .attention_rows = attention_rows,                                                                                    \
-      .layer_norm = layer_norm,                                                                                            \
-      .rms_norm = rms_norm,                                                                                                \
-      .layer_norm_gelu = layer_norm_gelu,                                                                                  \
-      .bias_gelu = bias_gelu,                                                                                              \
-      .bias_add = bias_add,                                                                                                \
-      .swiglu = swiglu,                                                                                                    \
-      .residual = residual,                                                                                                \
-      .softmax_rows = softmax_rows,                                                                                        \
-      .sigmoid = sigmoid,                                                                                                  \
-      .exp_f32 = exp_f32,                                                                                                  \
-      .scale = scale,                                                                                                      \
-      .add = add,                                                                                                          \
-      .weighted_accumulate = weighted_accumulate,                                                                          \
-      .divide = divide,                                                                                                    \
-      .argmax_planes = argmax_planes,                                                                                      \
-      .f32_to_bf16 = f32_to_bf16,                                                                                          \
-      .bf16_to_f32 = bf16_to_f32,                                                                                          \
-      .f32_to_f16 = f32_to_f16,                                                                                            \
-      .f16_to_f32 = f16_to_f32,                                                                                            \
+#define DEFINE_TABLE(ISA)                         \
+  static const ck_kernels table = {               \
+      .isa = ISA,                                 \
+      .packed_bf16_bytes = packed_bf16_bytes,     \
+      .pack_bf16 = pack_bf16,                     \
+      .gemm_bf16 = gemm_bf16,                     \
+      .gemm_bf16_scratch = gemm_bf16_scratch,     \
+      .attention_bytes = attention_bytes,         \
+      .attention_scratch = attention_scratch,     \
+      .attention_block = attention_block,         \
+      .attention_pack = attention_pack,           \
+      .attention_rows = attention_rows,           \
+      .layer_norm = layer_norm,                   \
+      .rms_norm = rms_norm,                       \
+      .layer_norm_gelu = layer_norm_gelu,         \
+      .bias_gelu = bias_gelu,                     \
+      .bias_add = bias_add,                       \
+      .swiglu = swiglu,                           \
+      .residual = residual,                       \
+      .softmax_rows = softmax_rows,               \
+      .sigmoid = sigmoid,                         \
+      .exp_f32 = exp_f32,                         \
+      .scale = scale,                             \
+      .add = add,                                 \
+      .weighted_accumulate = weighted_accumulate, \
+      .divide = divide,                           \
+      .argmax_planes = argmax_planes,             \
+      .f32_to_bf16 = f32_to_bf16,                 \
+      .bf16_to_f32 = bf16_to_f32,                 \
+      .f32_to_f16 = f32_to_f16,                   \
+      .f16_to_f32 = f16_to_f32,                   \
   };

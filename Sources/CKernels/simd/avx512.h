@@ -22,7 +22,8 @@ CK_INLINE vh vh_from_f32(vf x) { return (vh)_mm512_cvtps_ph(x, _MM_FROUND_TO_NEA
 CK_INLINE vf vf_from_f16(vh h) { return _mm512_cvtph_ps((__m256i)h); }
 
 #ifdef CK_HAS_DOT
-/* acc + a.even * b.even + a.odd * b.odd per lane, bf16 pairs. Subnormal inputs and results count as zero (the instruction's way). */
+/* acc + a.even * b.even + a.odd * b.odd per lane, bf16 pairs. Subnormal inputs and results count as zero (the
+ * instruction's way). */
 CK_INLINE vf vf_dot_bf16(vf acc, vu a, vu b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
 /* Lane i becomes the pair (low[i], high[i]) rounded to bf16, `low` in the lower half. */
 CK_INLINE vu vu_pair_bf16(vf low, vf high) {

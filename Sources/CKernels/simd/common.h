@@ -1,6 +1,6 @@
-/* Vectors of VL floats for the kernel bodies. The including simd/<isa>.h defines VL first, and vf_set1, vf_fma, vf_max, vf_min and
- * the masked load and store after this file's types. Arithmetic and comparisons are the operators of the GNU vector extension,
- * which clang and gcc both have: a comparison yields -1 or 0 per lane. */
+/* Vectors of VL floats for the kernel bodies. The including simd/<isa>.h defines VL first, and vf_set1, vf_fma,
+ * vf_max, vf_min and the masked load and store after this file's types. Arithmetic and comparisons are the operators
+ * of the GNU vector extension, which clang and gcc both have: a comparison yields -1 or 0 per lane. */
 typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
@@ -14,11 +14,11 @@ typedef uint16_t vh __attribute__((vector_size(VL * 2)));
 #endif
 
 /* BODY once for every whole vector of [0, count) and once for the rest, with `lanes` the number of valid lanes. */
-#define CK_LOOP(i, count, ...)                                                                                              \
-  do {                                                                                                                     \
-    int64_t i = 0;                                                                                                         \
-    for (; i + VL <= (count); i += VL) { enum { lanes = VL }; __VA_ARGS__ }                                                 \
-    if (i < (count)) { const int lanes = (int)((count) - i); __VA_ARGS__ }                                                 \
+#define CK_LOOP(i, count, ...)                                              \
+  do {                                                                      \
+    int64_t i = 0;                                                          \
+    for (; i + VL <= (count); i += VL) { enum { lanes = VL }; __VA_ARGS__ } \
+    if (i < (count)) { const int lanes = (int)((count) - i); __VA_ARGS__ }  \
   } while (0)
 
 CK_INLINE vf vf_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
@@ -28,7 +28,8 @@ CK_INLINE void vu_store(void *p, vu v) { memcpy(p, &v, sizeof v); }
 CK_INLINE vf vf_select(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
 CK_INLINE vf vf_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 
-/* The lanes as bf16, round to nearest even, each in the upper half of its lane; a NaN stays one (its quiet bit is set). */
+/* The lanes as bf16, round to nearest even, each in the upper half of its lane; a NaN stays one (its quiet bit is
+ * set). */
 CK_INLINE vu vu_round_bf16(vf x) {
   const vu bits = (vu)x;
   const vu rounded = bits + 0x7fff + ((bits >> 16) & 1);
@@ -56,11 +57,6 @@ CK_INLINE void vf_store_bf16_n(uint16_t *p, vf x, int lanes) {
   uint16_t whole[VL];
   vf_store_bf16(whole, x);
   for (int i = 0; i < lanes; i++) p[i] = whole[i];
-}
-CK_INLINE uint16_t bf16_of(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return (uint16_t)(x != x ? (bits | 0x400000) >> 16 : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 #ifndef CK_HAS_MASKS

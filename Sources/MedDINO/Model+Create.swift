@@ -1,0 +1,68 @@
+public import Networks
+public import Platform
+internal import Segmentation
+internal import WeightFiles
+
+extension Model {
+  /// A fresh network with random weights; the same text and seed give the same weights.
+  ///
+  /// The text is a JSON object: "encoder" (a preset name or an object with the official constructor's keys), and for a segmenter
+  /// "taps", "plans" and "dataset" (nnU-Net's JSON), "configuration". Without "dataset" it is a backbone.
+  /// Throws: `.invalid` naming the key.
+  public static func create(_ text: String, seed: UInt64, context: Context) throws(MedDINOError) -> Model {
+    let json = try JSON.parse(text, source: "config")
+    guard let object = json.objectValue else { throw .invalid("config is not a JSON object") }
+    var reader = ConfigurationReader(object: object, what: "config")
+    let encoder = try encoderConfiguration(reader.value("encoder"))
+    let taps = try reader.integers("taps") ?? Primus.Configuration.evenTaps(depth: encoder.depth)
+    let (plans, dataset) = (reader.value("plans"), reader.value("dataset"))
+    let configuration = try reader.text("configuration")
+    let licence = try reader.text("licence") ?? "unspecified"
+    try reader.finish()
+    var task: Task?
+    if let dataset {
+      guard let plans else { throw .invalid("config has a dataset but no plans") }
+      task = try ModelText.task(
+        plans: plans.text(indent: 4), dataset: dataset.text(indent: 4), configuration: configuration, taps: taps, mirrorAxes: [0, 1])
+    } else if plans != nil {
+      throw .invalid("config has plans but no dataset")
+    }
+    if let task { try Primus.Configuration(encoder: encoder, taps: task.taps, classes: task.scheme.heads.count).validate() }
+    let provenance = JSON.object(("created", .string("random weights")), ("seed", .string(String(seed)))).text()
+    return Model(
+      context: context, encoder: encoder, task: task, labels: try ModelText.labels(task, stored: nil),
+      metadata: ModelText.metadata(encoder, task, layout: "created", licence: licence, provenance: provenance),
+      members: [InitialParameters(seed: seed, configuration: encoder)])
+  }
+
+  private static func encoderConfiguration(_ json: JSON?) throws(MedDINOError) -> EncoderConfiguration {
+    guard let json else { return EncoderConfiguration() }
+    if let name = json.stringValue { return try EncoderConfiguration.preset(name) }
+    return try EncoderConfiguration(json)
+  }
+
+  /// One model whose members are those of all `models`. Throws: `.invalid`, `.shape` when plans, labels or networks differ.
+  public static func combine(_ models: [Model]) throws(MedDINOError) -> Model {
+    guard let first = models.first else { throw .invalid("count is 0, at least one model expected") }
+    for (index, other) in models.enumerated().dropFirst() {
+      guard other.encoder == first.encoder, other.primusConfiguration == first.primusConfiguration else {
+        throw .shape("models[\(index)] has another network than models[0]")
+      }
+      guard other.labels.map(\.value) == first.labels.map(\.value), other.task?.scheme == first.task?.scheme,
+        other.task?.configuration == first.task?.configuration, other.task?.plan.transposeForward == first.task?.plan.transposeForward,
+        other.task?.plan.intensityProperties == first.task?.plan.intensityProperties
+      else { throw .shape("models[\(index)] has another plan or other labels than models[0]") }
+    }
+    return Model(
+      context: first.context, encoder: first.encoder, task: first.task, labels: first.labels, metadata: first.metadata,
+      members: models.flatMap(\.members))
+  }
+}
+
+extension Primus.Configuration {
+  /// Four taps at the ends of equal parts of the network, as MedDINOv3's 2, 5, 8, 11 of 12; fewer for very shallow ones.
+  public static func evenTaps(depth: Int) -> [Int] {
+    let count = min(4, max(depth, 1))
+    return (1...count).map { $0 * depth / count - 1 }
+  }
+}

@@ -1,0 +1,58 @@
+internal import Networks
+internal import Platform
+internal import Segmentation
+internal import WeightFiles
+
+/// The texts a model carries, and the model parts that are read from them.
+enum ModelText {
+  /// "architecture": the network's shape.
+  static func architecture(_ encoder: EncoderConfiguration, _ task: Model.Task?) -> JSON {
+    var object = JSONObject([("encoder", encoder.json)])
+    if let task {
+      object["taps"] = .integers(task.taps)
+      object["heads"] = .integer(task.scheme.heads.count)
+      object["mirror_axes"] = .integers(task.mirrorAxes)
+    }
+    return .object(object)
+  }
+
+  /// Plan, dataset and labels of a segmenter. Throws: `.format` naming the text and the key.
+  static func task(
+    plans: String, dataset: String, configuration: String?, taps: [Int], mirrorAxes: [Int]
+  ) throws(MedDINOError) -> Model.Task {
+    let plan = try Plan.parse(Array(plans.utf8), source: "plans")
+    let description = try DatasetDescription.parse(Array(dataset.utf8), source: "dataset")
+    let chosen = try plan.configuration(configuration)
+    let scheme = try LabelScheme(description)
+    guard Set(mirrorAxes).count == mirrorAxes.count, mirrorAxes.allSatisfy({ (0...1).contains($0) }) else {
+      throw .format("mirror axes are \(mirrorAxes), expected distinct values of 0 and 1")
+    }
+    guard chosen.normalization.count == description.channelNames.count else {
+      throw .shape("the plan normalises \(chosen.normalization.count) channels, the dataset has \(description.channelNames.count)")
+    }
+    return Model.Task(
+      plan: plan, configuration: chosen, dataset: description, scheme: scheme, taps: taps, mirrorAxes: mirrorAxes, plansText: plans,
+      datasetText: dataset)
+  }
+
+  /// The label table: what a model file says, else names from the dataset and colours from the palette.
+  static func labels(_ task: Model.Task?, stored: String?) throws(MedDINOError) -> [ModelLabel] {
+    if let stored {
+      let list = try JSON.parse(stored, source: "labels").arrayValue ?? []
+      return list.compactMap(ModelLabel.init)
+    }
+    return task?.scheme.outputs.map { ModelLabel(value: $0.value, name: $0.name) } ?? []
+  }
+
+  static func metadata(_ encoder: EncoderConfiguration, _ task: Model.Task?, layout: String, licence: String, provenance: String) -> [String: String] {
+    var result = [
+      "architecture": architecture(encoder, task).text(), "layout": layout, "licence": licence, "provenance": provenance,
+    ]
+    if let task {
+      result["plans"] = task.plansText
+      result["dataset"] = task.datasetText
+      result["configuration"] = task.configuration.name
+    }
+    return result
+  }
+}
