@@ -68,6 +68,14 @@ import WeightFiles
     }
   }
 
+  @Test func isNotMistakenForAnArchive() {
+    // A header length of 0x80 or 0x4b50 begins like a bare pickle or a ZIP file.
+    for length in [0x80, 0x4b50, 0x4_4b50] { #expect(!TorchArchive.recognises(littleEndian(UInt64(length)) + Array("{".utf8))) }
+    #expect(TorchArchive.recognises([0x50, 0x4b, 3, 4, 0, 0, 8, 8, 0]))
+    #expect(TorchArchive.recognises([0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9]))
+    #expect(TorchArchive.recognises([0x80]))
+  }
+
   @Test func mutationsNeverTrap() throws {
     let header = "{\(entry("a", "F32", "2,2", 0, 16)), \(entry("b", "I64", "", 16, 24)), \"__metadata__\": {\"k\": \"v\"}}"
     let original = littleEndian(UInt64(header.utf8.count)) + Array(header.utf8) + [UInt8](repeating: 7, count: 24)
