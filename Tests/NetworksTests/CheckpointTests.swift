@@ -214,6 +214,48 @@ struct ToyWeights {
   }
 }
 
+/// Damaged checkpoints must end in an error or in a network that loads; a trap fails the whole run.
+@Suite struct CheckpointHostileTests {
+  /// True when the whole network could be read.
+  private func loads(_ bytes: [UInt8]) -> Bool {
+    let budget = MemoryBudget(limit: 64 << 20)
+    do {
+      let contents = try Checkpoint.open(memorySource(bytes), in: budget)
+      let configuration = try EncoderConfiguration(inferredFrom: contents)
+      let parameters = try NetworkParameters.collect(configuration, from: contents)
+      for spec in configuration.parameters { _ = try parameters.parameter(spec.name, spec.shape, in: budget) }
+      return true
+    } catch { return false }
+  }
+
+  @Test(arguments: [0, 1]) func mutations(kind: Int) throws {
+    var configuration = ToyWeights.toy()
+    (configuration.depth, configuration.embedDim, configuration.hiddenDim) = (1, 8, 8)
+    let toy = ToyWeights(configuration)
+    var original = PickleBuilder.stateDict(toy.renamed { "backbone." + $0 }, under: ["teacher"]).bytes()
+    if kind == 1 {
+      try withTemporaryFolder { folder in
+        var tensors: [(String, Tensor)] = []
+        for (name, shape, values) in toy.tensors { tensors.append((name, try Tensor(values, Shape(shape), in: MemoryBudget()))) }
+        try SafeTensorsWriter.write(tensors, to: folder + "/x")
+        original = try InputFile.contents(folder + "/x")
+      }
+    }
+    #expect(loads(original))
+    var generator = SeededGenerator(UInt64(2100 + kind))
+    var loaded = 0
+    for _ in 0..<1500 {
+      var bytes = original
+      for _ in 0..<Int.random(in: 1...3, using: &generator) {
+        let place = Int.random(in: 0..<min(bytes.count, 3000), using: &generator)
+        bytes[place] = Bool.random(using: &generator) ? UInt8.random(in: 0...255, using: &generator) : UInt8.random(in: 48...57, using: &generator)
+      }
+      if loads(bytes) { loaded += 1 }
+    }
+    #expect(loaded > 0 && loaded < 1500)
+  }
+}
+
 @Suite struct PresetTests {
   /// Source: model specification 1.11.
   @Test(arguments: [

@@ -107,6 +107,34 @@ import Testing
     #expect(try archive.root.json().text() == "[[9]]")
   }
 
+  @Test func tensorsWithAttributesAreTensors() throws {
+    let archive = try open(pickle {
+      $0.global("torch._tensor", "_rebuild_from_type_v2")
+      $0.op("(")
+      $0.global("torch._utils", "_rebuild_tensor_v2")
+      $0.global("torch", "Tensor")
+      $0.op("(")
+      $0.op("(")
+      $0.text("storage")
+      $0.global("torch", "FloatStorage")
+      $0.text("0")
+      $0.text("cpu")
+      $0.int(2)
+      $0.op("t")
+      $0.op("Q")
+      $0.int(0)
+      $0.tuple([2])
+      $0.tuple([1])
+      $0.raw([0x89])
+      $0.orderedDict()
+      $0.op("t")
+      $0.op("}")
+      $0.op("t")
+      $0.op("R")
+    }.archive([("0", littleEndian([3, 4]))]))
+    #expect(try floats(archive, archive.root) == [3, 4])
+  }
+
   @Test func refusesOtherFormatsByName() throws {
     func message(_ bytes: [UInt8]) -> String {
       do { _ = try TorchArchive(memorySource(bytes), in: budget) } catch { return error.message }
@@ -120,6 +148,8 @@ import Testing
     var squeezed = plain.archive()
     squeezed.members[0].method = 8
     #expect(message(squeezed.bytes()).contains("compressed"))
+    squeezed.members.append(.init("model/code/x.py", [1]))
+    #expect(message(squeezed.bytes()).contains("TorchScript"))
     let v3 = pickle { $0.tensor(key: "0", count: 1, shape: [1], function: "_rebuild_tensor_v3") }
     #expect(message(v3.archive([("0", [0, 0, 0, 0])]).bytes()).contains("_rebuild_tensor_v3"))
     #expect(message(pickle { $0.op("I") }.archive().bytes()).contains("opcode 0x49"))
