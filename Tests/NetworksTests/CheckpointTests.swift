@@ -127,7 +127,8 @@ struct ToyWeights {
     for block in 0..<toy.configuration.depth {
       let rows = toy.values("blocks.\(block).attn.qkv.weight") ?? []
       for (part, name) in ["q", "k", "v"].enumerated() {
-        tensors.append(("dinov3_vit.model.layer.\(block).attention.\(name)_proj.weight", [16, 16], Array(rows[part * 256..<part * 256 + 256])))
+        tensors.append(
+          ("dinov3_vit.model.layer.\(block).attention.\(name)_proj.weight", [16, 16], Array(rows[part * 256..<part * 256 + 256])))
       }
     }
     let contents = try open(tensors)
@@ -248,7 +249,8 @@ struct ToyWeights {
       var bytes = original
       for _ in 0..<Int.random(in: 1...3, using: &generator) {
         let place = Int.random(in: 0..<min(bytes.count, 3000), using: &generator)
-        bytes[place] = Bool.random(using: &generator) ? UInt8.random(in: 0...255, using: &generator) : UInt8.random(in: 48...57, using: &generator)
+        bytes[place] =
+          Bool.random(using: &generator) ? UInt8.random(in: 0...255, using: &generator) : UInt8.random(in: 48...57, using: &generator)
       }
       if loads(bytes) { loaded += 1 }
     }
