@@ -100,10 +100,14 @@ def prepare(path, plan, configuration):
 
 
 def segment(network, path, plan, configuration, slices, mirror=True, step=0.5):
-    """Labels as stored in the file, [z, y, x]; only the given slices of the transposed volume are computed, others are 0."""
+    """Labels as stored in the file, [z, y, x], and by how much the best logit leads the second.
+
+    Only the given slices of the transposed volume are computed, others are 0.
+    """
     tile = plan["configurations"][configuration]["patch_size"]
     data, back = prepare(path, plan, configuration)
     labels = numpy.zeros(back["whole"], numpy.uint8)
+    leads = numpy.zeros(back["whole"], numpy.float32)
     box = back["box"]
     with torch.inference_mode():
         for index in slices:
@@ -115,4 +119,6 @@ def segment(network, path, plan, configuration, slices, mirror=True, step=0.5):
             native = numpy.stack([resample(c[None], shape, back["target"], back["spacing"], 1)[0] for c in logits])
             scores = torch.softmax(torch.from_numpy(native.astype(numpy.float32)), 0).numpy()
             labels[index][box[1:]] = scores.argmax(0)
-    return labels.transpose(plan["transpose_backward"])
+            ranked = numpy.sort(native, 0)
+            leads[index][box[1:]] = ranked[-1] - ranked[-2]
+    return labels.transpose(plan["transpose_backward"]), leads.transpose(plan["transpose_backward"])
