@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 DIST    := .build-dist
 LIB     := $(DIST)/release/libmeddino.so
-CLI     := .build/release/meddino-cli
+CLI     := $(DIST)/release/meddino-cli
 D       := $(DESTDIR)$(PREFIX)
 MULTI   := $(shell gcc -print-multiarch 2>/dev/null)
 OPENBLAS_A ?= /usr/lib/$(MULTI)/openblas-pthread/libopenblas.a
@@ -23,12 +23,14 @@ setup:
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -yq $$missing; fi
 
+BUILD_DIST := MEDDINO_DIST=1 MEDDINO_OPENBLAS_A=$(OPENBLAS_A) MEDDINO_ZLIB_A=$(ZLIB_A) \
+  swift build --disable-local-rpath --scratch-path $(DIST) -c release
+
 lib: setup
-	MEDDINO_DIST=1 MEDDINO_OPENBLAS_A=$(OPENBLAS_A) MEDDINO_ZLIB_A=$(ZLIB_A) \
-	  swift build --disable-local-rpath --scratch-path $(DIST) -c release --product meddino
+	$(BUILD_DIST) --product meddino
 
 cli: setup
-	swift build -c release --product meddino-cli --static-swift-stdlib
+	$(BUILD_DIST) --product meddino-cli --static-swift-stdlib
 
 all: lib cli
 

@@ -10,13 +10,14 @@ let openmp = Context.environment["MEDDINO_OPENMP"] == "1"
 let archives = dist ? [Context.environment["MEDDINO_OPENBLAS_A"], Context.environment["MEDDINO_ZLIB_A"]].compactMap { $0 } : []
 let root = Context.packageDirectory
 
+/// OpenBLAS must not start threads of its own when the library is loaded.
+let archiveFlags = ["-use-ld=lld", "-Xlinker", "--wrap=openblas_num_threads_env"] + archives.flatMap { ["-Xlinker", $0] }
 let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
-  "-static-stdlib", "-no-toolchain-stdlib-rpath", "-use-ld=lld",
+  "-static-stdlib", "-no-toolchain-stdlib-rpath",
   "-Xlinker", "-soname=libmeddino.so.1",
   "-Xlinker", "--version-script=\(root)/Sources/MedDINOC/meddino.map",
   "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs", "-Xlinker", "--gc-sections",
-  "-Xlinker", "--wrap=openblas_num_threads_env",
-] + archives.flatMap { ["-Xlinker", $0] })] : []
+] + archiveFlags)] : []
 
 let swiftSettings: [SwiftSetting] =
   [.enableUpcomingFeature("InternalImportsByDefault")] + (openmp ? [.define("MEDDINO_OPENMP")] : [])
@@ -66,7 +67,7 @@ let package = Package(
       name: "MedDINOCommand",
       dependencies: ["MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
         .product(name: "ArgumentParser", package: "swift-argument-parser")],
-      swiftSettings: swiftSettings),
+      swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),
     // tests
     .target(name: "TestSupport", dependencies: ["Platform", "Tensors", "CKernels"], path: "Tests/TestSupport"),
     tests("CKernels", ["CKernels"]),

@@ -2,7 +2,7 @@ public import Imaging
 internal import Networks
 public import Platform
 public import Segmentation
-internal import Tensors
+public import Tensors
 
 /// What a run would take.
 public struct RunEstimate: Sendable {
@@ -58,6 +58,16 @@ extension Model {
     return RunEstimate(
       peakBytes: plain.peakBytes + cost.workspaceBytes, forwards: plain.networkCalls, flops: cost.flops * Double(plain.networkCalls))
   }
+
+  /// Raw network outputs of prepared images [batch, channels, rows, columns], first member; for comparisons and tests.
+  /// Throws: `.unsupported` for a backbone, `.shape`, `.outOfMemory`, `.cancelled`.
+  public func logits(_ images: Tensor, precision: Precision = .float32, control: RunControl = RunControl()) throws(MedDINOError) -> Tensor {
+    guard case .primus(let network) = try network(0, precision) else { throw noDecoder }
+    return try network.logits(images, device: context.device, workspace: Workspace(context.budget), control: control)
+  }
+
+  /// Why a backbone cannot segment.
+  public var noDecoderError: MedDINOError { noDecoder }
 
   var noDecoder: MedDINOError { .unsupported("the model is a backbone without a decoder: it gives features, not labels") }
 

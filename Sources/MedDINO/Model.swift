@@ -100,6 +100,11 @@ public final class Model: Sendable {
     return perMember * members.count * (precision == .float32 ? 4 : 2)
   }
 
+  /// Learned values of one member.
+  public var parameterCount: Int {
+    encoder.parameterCount + (primusConfiguration?.decoder.parameters.reduce(0) { $0 + $1.shape.count } ?? 0)
+  }
+
   /// Names and shapes of one member's stored parameters, in checkpoint order.
   var parameterList: [(String, Shape)] {
     if let primusConfiguration {

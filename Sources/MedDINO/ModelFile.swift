@@ -12,6 +12,7 @@ enum ModelFile {
     let file: SafeTensorsFile
     let prefix: String
     func contains(_ name: String) -> Bool { file.entry(prefix + name) != nil }
+    func dtype(of name: String) -> DType? { file.dtype(of: prefix + name) }
     func parameter(_ name: String, _ shape: Shape, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
       guard file.shape(of: prefix + name) == shape else {
         throw .format("\(file.source.name): \(prefix + name) has shape \(file.shape(of: prefix + name)?.description ?? "(missing)"), expected \(shape)")
@@ -108,6 +109,21 @@ extension Model {
       done += 1
       return try stored(item)
     }
+  }
+
+  /// Reads every weight and compares with the SHA-256 that the file carries.
+  /// Throws: `.state` when the model carries none, `.format` when it differs, `.io`.
+  public func verify(control: RunControl = RunControl()) throws(MedDINOError) {
+    guard let expected = metadata["sha256"] else { throw .state("the model carries no SHA-256") }
+    var items: [SafeTensorsWriter.Item] = []
+    for (index, member) in members.enumerated() {
+      for (name, shape) in parameterList {
+        let stored = (member as? ModelFile.Parameters)?.dtype(of: name) ?? .float32
+        items.append(.init(name: "member.\(index)/\(name)", dtype: stored, shape: shape))
+      }
+    }
+    let found = try checksum(items, control)
+    guard found == expected else { throw .format("the weights have SHA-256 \(found), the file says \(expected)") }
   }
 
   /// Periods keep float32: bfloat16 models were trained with exactly those values.

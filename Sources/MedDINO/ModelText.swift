@@ -41,7 +41,9 @@ enum ModelText {
       let list = try JSON.parse(stored, source: "labels").arrayValue ?? []
       return list.compactMap(ModelLabel.init)
     }
-    return task?.scheme.outputs.map { ModelLabel(value: $0.value, name: $0.name) } ?? []
+    guard let task else { return [] }
+    let foreground = task.scheme.outputs.filter { $0.value != 0 }
+    return [ModelLabel(value: 0, name: "background")] + foreground.map { ModelLabel(value: $0.value, name: $0.name) }
   }
 
   static func metadata(_ encoder: EncoderConfiguration, _ task: Model.Task?, layout: String, licence: String, provenance: String) -> [String: String] {
