@@ -69,7 +69,7 @@ static void refused(meddino_context *context, const tiny_case *c) {
 static void truncated(meddino_context *context) {
   static const char *const names[] = {"a.nii", "a.nii.gz"};
   for (int i = 0; i < 2; i++) {
-    size_t size;
+    size_t size = 0;
     unsigned char *data = load(path_of(names[i]), &size);
     CHECK(data != NULL && size > 352);
     const char *cut = path_of(i == 0 ? "cut.nii" : "cut.nii.gz");

@@ -105,7 +105,7 @@ static void save_and_open(meddino_context *context) {
   NEED(meddino_model_open(context, path_of("m.safetensors"), NULL, &opened));
   described(opened, 1);
   CHECK(meddino_model_metadata(opened, "sha256") != NULL && strlen(meddino_model_metadata(opened, "sha256")) == 64);
-  size_t size;
+  size_t size = 0;
   unsigned char *data = load(path_of("m.safetensors"), &size);
   freed = 0;
   NEED(meddino_model_open_memory(context, data, size, count_free, &freed, &read));
@@ -185,7 +185,7 @@ static void hostile(meddino_context *context, const void *data, size_t size, int
   CHECK(freed == 1);
 }
 static void broken_files(meddino_context *context) {
-  size_t size;
+  size_t size = 0;
   unsigned char *data = load(path_of("m.safetensors"), &size);
   uint64_t header = 0;
   memcpy(&header, data, 8);

@@ -78,7 +78,7 @@ static void fields(void) {
     BAD(dims[axis], INT64_MAX, "dims")
     BAD(dims[axis], INT64_MIN, "dims")
     BAD(dims[axis], (int64_t)1 << 31, "dims")
-    BAD(dims[axis], INT32_MAX, "")
+    BAD(dims[axis], INT32_MAX, "data_bytes")
     BAD(strides[axis], INT64_MAX, "stride")
     BAD(strides[axis], INT64_MIN, "stride")
   }
@@ -105,7 +105,6 @@ static void fields(void) {
   BAD(channels, -1, "channels")
   BAD(channels, INT32_MAX, "channels")
   BAD(channels, 2, "data_bytes")
-  BAD(channel_stride, INT64_MIN, "")
   BAD(space, 0, "space")
   BAD(space, 3, "space")
   BAD(data, NULL, "data")

@@ -4,6 +4,7 @@
 #include "check.h"
 
 #define TINY_ENCODER "{\"embed_dim\": 64, \"depth\": 2, \"num_heads\": 2, \"n_storage_tokens\": 2, \"layerscale_init\": 1.0}"
+#define TINY_ENCODER_TWO "{\"in_chans\": 2, \"embed_dim\": 64, \"depth\": 2, \"num_heads\": 2, \"n_storage_tokens\": 2, \"layerscale_init\": 1.0}"
 #define TINY_PLANS(SCHEMES, MASKS)                                                                                                     \
   "{\"dataset_name\": \"Dataset001_Tiny\", \"plans_name\": \"nnUNetPlans\", \"image_reader_writer\": \"SimpleITKIO\","                  \
   " \"transpose_forward\": [0, 1, 2], \"transpose_backward\": [0, 1, 2],"                                                              \
@@ -15,18 +16,18 @@
   " \"foreground_intensity_properties_per_channel\": {"                                                                                \
   "  \"0\": {\"max\": 900, \"mean\": 50.0, \"median\": 60, \"min\": -900, \"percentile_00_5\": -500, \"percentile_99_5\": 500, \"std\": 200},"  \
   "  \"1\": {\"max\": 900, \"mean\": 50.0, \"median\": 60, \"min\": -900, \"percentile_00_5\": -500, \"percentile_99_5\": 500, \"std\": 200}}}"
-#define TINY_CONFIG(SCHEMES, MASKS, CHANNELS, LABELS)                                                                                  \
-  "{\"encoder\": " TINY_ENCODER ", \"taps\": [0, 1], \"plans\": " TINY_PLANS(SCHEMES, MASKS) ","                                        \
+#define TINY_CONFIG(ENCODER, SCHEMES, MASKS, CHANNELS, LABELS)                                                                                  \
+  "{\"encoder\": " ENCODER ", \"taps\": [0, 1], \"plans\": " TINY_PLANS(SCHEMES, MASKS) ","                                        \
   " \"dataset\": {\"channel_names\": " CHANNELS ", \"labels\": " LABELS ", \"numTraining\": 4, \"file_ending\": \".nii.gz\"}}"
 
 #define TINY_LABELS "{\"background\": 0, \"liver\": 1, \"spleen\": 2, \"kidney\": 3}"
 /* One CT channel, three organs. */
-static const char tiny_config[] = TINY_CONFIG("[\"CTNormalization\"]", "[false]", "{\"0\": \"CT\"}", TINY_LABELS);
+static const char tiny_config[] = TINY_CONFIG(TINY_ENCODER, "[\"CTNormalization\"]", "[false]", "{\"0\": \"CT\"}", TINY_LABELS);
 /* Two channels. */
-static const char tiny_config_two[] = TINY_CONFIG("[\"CTNormalization\", \"ZScoreNormalization\"]", "[false, false]", "{\"0\": \"CT\", \"1\": \"PET\"}", TINY_LABELS);
+static const char tiny_config_two[] = TINY_CONFIG(TINY_ENCODER_TWO, "[\"CTNormalization\", \"ZScoreNormalization\"]", "[false, false]", "{\"0\": \"CT\", \"1\": \"PET\"}", TINY_LABELS);
 /* A label value that needs 16 bits. */
 static const char tiny_config_wide[] = "{\"encoder\": " TINY_ENCODER ", \"taps\": [0, 1], \"plans\": " TINY_PLANS("[\"CTNormalization\"]", "[false]") ","
-  " \"dataset\": {\"channel_names\": {\"0\": \"CT\"}, \"labels\": {\"background\": 0, \"a\": [1, 300], \"b\": 300}, \"regions_class_order\": [1, 300],"
+  " \"dataset\": {\"channel_names\": {\"0\": \"CT\"}, \"labels\": {\"background\": 0, \"a\": [1, 2], \"b\": 2}, \"regions_class_order\": [1, 300],"
   " \"numTraining\": 4, \"file_ending\": \".nii.gz\"}}";
 /* A backbone without a decoder. */
 static const char tiny_backbone[] = "{\"encoder\": " TINY_ENCODER "}";
