@@ -81,7 +81,7 @@ let package = Package(
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
-    tests("Golden", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests("Golden", ["CKernels", "MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

@@ -136,7 +136,9 @@ private struct JSONParser {
   private func finish(_ start: Int, _ isInteger: Bool) throws(MedDINOError) -> JSON {
     let text = String(decoding: bytes[start..<at], as: UTF8.self)
     if Self.isNumber(bytes[start..<at]), isInteger, let value = Int(text) { return .integer(value) }
-    guard Self.isNumber(bytes[start..<at]), text.utf8.count <= 400, let value = Double(text) else { throw fault("\"\(text.prefix(40))\" is no value") }
+    guard Self.isNumber(bytes[start..<at]), text.utf8.count <= 400, let value = Double(text) else {
+      throw fault("\"\(text.prefix(40))\" is no value")
+    }
     return .number(value)
   }
 

@@ -29,6 +29,9 @@ public final class TorchArchive: Sendable {
     guard members[top + "constants.pkl"] == nil, !members.keys.contains(where: { $0.hasPrefix(top + "code/") }) else {
       throw .unsupported("\(source.name): a TorchScript program; save the model's state_dict with torch.save instead")
     }
+    if let squeezed = members.values.first(where: { !$0.isPlain }) {
+      throw .unsupported("\(source.name): member \"\(squeezed.name)\" is compressed; PyTorch stores members as they are")
+    }
     isSwapped = try Self.isBigEndian(members[top + "byteorder"], source)
     guard let pickle = members[top + "data.pkl"], pickle.size <= Self.pickleLimit else {
       throw .format("\(source.name): its pickle is too large")

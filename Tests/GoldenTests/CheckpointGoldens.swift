@@ -17,7 +17,9 @@ private func same(_ file: GoldenFile, _ name: String, _ got: Tensor, _ expected:
 
 /// One network in every layout; what a layout drops is zero or follows from the configuration.
 private func checkEncoderFiles(_ file: GoldenFile) throws {
-  for name in ["official_flat.pth", "official_teacher.pth", "hf", "hf/model.safetensors", "timm_qkvb.safetensors", "timm_noqkvb.safetensors"] {
+  for name in [
+    "official_flat.pth", "official_teacher.pth", "hf", "hf/model.safetensors", "timm_qkvb.safetensors", "timm_noqkvb.safetensors",
+  ] {
     let contents = try Checkpoint.open(file.folder + "/ckpt/" + name, in: file.budget)
     var overrides = EncoderOverrides()
     overrides.heads = file.config["heads"]?.intValue

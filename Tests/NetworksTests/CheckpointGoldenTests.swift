@@ -6,8 +6,11 @@ import WeightFiles
 @testable import Networks
 
 private let goldens: String? = {
-  let roots = environment("MEDDINO_GOLDEN").map { [$0] } ?? [projectRoot + "/Tests/Golden", projectRoot + "/../shared/golden",
-    projectRoot + "/../../shared/golden"]
+  let roots =
+    environment("MEDDINO_GOLDEN").map { [$0] } ?? [
+      projectRoot + "/Tests/Golden", projectRoot + "/../shared/golden",
+      projectRoot + "/../../shared/golden",
+    ]
   return roots.map { $0 + "/model/ckpt" }.first { FileKind.of($0 + "/official_flat.pth") == .regular }
 }()
 
@@ -57,7 +60,9 @@ private let goldens: String? = {
     let parameters = try NetworkParameters.collect(configuration, from: contents)
     let file = try expected()
     for spec in configuration.decoder.parameters {
-      let (got, want) = (try parameters.parameter(spec.name, spec.shape, in: budget), try file.tensor("nnunet.weights." + spec.name, in: budget))
+      let (got, want) = (
+        try parameters.parameter(spec.name, spec.shape, in: budget), try file.tensor("nnunet.weights." + spec.name, in: budget)
+      )
       #expect(got.bytes.elementsEqual(want.bytes), "\(spec.name)")
     }
     // One optimiser step after `weights.*`: close, and not the same.

@@ -127,7 +127,8 @@ struct ToyWeights {
     for block in 0..<toy.configuration.depth {
       let rows = toy.values("blocks.\(block).attn.qkv.weight") ?? []
       for (part, name) in ["q", "k", "v"].enumerated() {
-        tensors.append(("dinov3_vit.model.layer.\(block).attention.\(name)_proj.weight", [16, 16], Array(rows[part * 256..<part * 256 + 256])))
+        tensors.append(
+          ("dinov3_vit.model.layer.\(block).attention.\(name)_proj.weight", [16, 16], Array(rows[part * 256..<part * 256 + 256])))
       }
     }
     let contents = try open(tensors)
@@ -211,6 +212,49 @@ struct ToyWeights {
       let contents = try open(toy.tensors + [(name, [1], [1])])
       #expect(throws: MedDINOError.self, "\(name)") { _ = try EncoderConfiguration(inferredFrom: contents) }
     }
+  }
+}
+
+/// Damaged checkpoints must end in an error or in a network that loads; a trap fails the whole run.
+@Suite struct CheckpointHostileTests {
+  /// True when the whole network could be read.
+  private func loads(_ bytes: [UInt8]) -> Bool {
+    let budget = MemoryBudget(limit: 64 << 20)
+    do {
+      let contents = try Checkpoint.open(memorySource(bytes), in: budget)
+      let configuration = try EncoderConfiguration(inferredFrom: contents)
+      let parameters = try NetworkParameters.collect(configuration, from: contents)
+      for spec in configuration.parameters { _ = try parameters.parameter(spec.name, spec.shape, in: budget) }
+      return true
+    } catch { return false }
+  }
+
+  @Test(arguments: [0, 1]) func mutations(kind: Int) throws {
+    var configuration = ToyWeights.toy()
+    (configuration.depth, configuration.embedDim, configuration.hiddenDim) = (1, 8, 8)
+    let toy = ToyWeights(configuration)
+    var original = PickleBuilder.stateDict(toy.renamed { "backbone." + $0 }, under: ["teacher"]).bytes()
+    if kind == 1 {
+      try withTemporaryFolder { folder in
+        var tensors: [(String, Tensor)] = []
+        for (name, shape, values) in toy.tensors { tensors.append((name, try Tensor(values, Shape(shape), in: MemoryBudget()))) }
+        try SafeTensorsWriter.write(tensors, to: folder + "/x")
+        original = try InputFile.contents(folder + "/x")
+      }
+    }
+    #expect(loads(original))
+    var generator = SeededGenerator(UInt64(2100 + kind))
+    var loaded = 0
+    for _ in 0..<1500 {
+      var bytes = original
+      for _ in 0..<Int.random(in: 1...3, using: &generator) {
+        let place = Int.random(in: 0..<min(bytes.count, 3000), using: &generator)
+        bytes[place] =
+          Bool.random(using: &generator) ? UInt8.random(in: 0...255, using: &generator) : UInt8.random(in: 48...57, using: &generator)
+      }
+      if loads(bytes) { loaded += 1 }
+    }
+    #expect(loaded > 0 && loaded < 1500)
   }
 }
 

@@ -1,0 +1,106 @@
+"""Forward passes of the installed meddino beside those of peers on the same network, in turns, in one run.
+
+usage: bench.py STAGE [--threads N] [--rounds N] [--sizes 512,896] [--classes N] [--output FILE]
+Every peer has a process of its own. A round is one pass of the peer, then one of meddino, each after a warm-up.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def ours(stage, size, precision, options):
+    command = [
+        os.path.join(stage, "bin/meddino"), "bench", "--size", size, "--precision", precision, "--runs", 1, "--threads", options.threads,
+        "--classes", options.classes, "--json"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"meddino bench: exit {done.returncode}: {done.stderr.strip()}")
+    result = json.loads(done.stdout)
+    return result["median_seconds"], result["peak_rss_bytes"]
+
+
+class Peer:
+    def __init__(self, name, precision, size, options):
+        arguments = [name, precision, size, options.threads, options.classes]
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "worker.py"), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if name == "openvino" else None, text=True)
+        line = self.process.stdout.readline().strip()
+        self.missing = None if line == "ready" else line or "ended early"
+
+    def run(self):
+        print("run", file=self.process.stdin, flush=True)
+        result = json.loads(self.process.stdout.readline())
+        return result["seconds"], result["peak"]
+
+    def close(self):
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(stage, name, size, precision, options):
+    """One row of the table; None where the peer is missing."""
+    title = f"forward/{size}/{precision} vs {name}"
+    peer = Peer(name, precision, size, options)
+    if peer.missing:
+        peer.close()
+        print(f"{title}: skipped, {peer.missing.removeprefix('missing: ')}", flush=True)
+        return None
+    pairs = []
+    for _ in range(options.rounds):
+        theirs = peer.run()
+        pairs.append((ours(stage, size, precision, options), theirs))
+    peer.close()
+    mine, other = ([pair[side][0] for pair in pairs] for side in (0, 1))
+    row = {
+        "name": title, "peer": name, "size": size, "precision": precision, "threads": options.threads, "rounds": options.rounds,
+        "ours_median_seconds": statistics.median(mine), "peer_median_seconds": statistics.median(other),
+        "ratio": statistics.median(other) / statistics.median(mine), "ours_spread": max(mine) - min(mine),
+        "peer_spread": max(other) - min(other), "ours_peak_bytes": max(pair[0][1] for pair in pairs),
+        "peer_peak_bytes": max(pair[1][1] for pair in pairs)}
+    print(
+        f"{title:34}{row['ours_median_seconds']:9.3f} ± {row['ours_spread'] / 2:5.3f}{row['peer_median_seconds']:10.3f} ± "
+        f"{row['peer_spread'] / 2:5.3f}{row['ratio']:8.2f}x{row['ours_peak_bytes'] / 1e6:10.0f}{row['peer_peak_bytes'] / 1e6:10.0f}", flush=True)
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stage")
+    parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", default="512,896")
+    parser.add_argument("--classes", type=int, default=16)
+    parser.add_argument("--peers", default="torch,openvino")
+    parser.add_argument("--output", default=str(HERE.parents[1] / "bench/results.json"))
+    options = parser.parse_args()
+    version = subprocess.run([os.path.join(options.stage, "bin/meddino"), "--version"], capture_output=True, text=True).stdout.strip()
+    load = os.getloadavg()[0]
+    print(f"meddino {version}, {options.threads} threads, load {load:.1f} at the start; seconds are medians ± half the spread")
+    print(f"{'':34}{'meddino s':>15}{'peer s':>18}{'ratio':>9}{'MB':>10}{'peer MB':>10}", flush=True)
+    rows, start = [], time.time()
+    for name in options.peers.split(","):
+        for size in map(int, options.sizes.split(",")):
+            for precision in ("f32", "bf16"):
+                row = compare(options.stage, name, size, precision, options)
+                if row is None:
+                    break
+                rows.append(row)
+            if row is None:
+                break
+    output = pathlib.Path(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"version": version, "load_at_start": load, "rows": rows}, indent=2) + "\n")
+    print(f"{output} in {time.time() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
