@@ -10,8 +10,8 @@ let openmp = Context.environment["MEDDINO_OPENMP"] == "1"
 let archives = dist ? [Context.environment["MEDDINO_OPENBLAS_A"], Context.environment["MEDDINO_ZLIB_A"]].compactMap { $0 } : []
 let root = Context.packageDirectory
 
-/// OpenBLAS must not start threads of its own when the library is loaded.
-let archiveFlags = ["-use-ld=lld", "-Xlinker", "--wrap=openblas_num_threads_env"] + archives.flatMap { ["-Xlinker", $0] }
+/// OpenBLAS must not start threads of its own when the library is loaded; hypotf would ask for glibc 2.35.
+let archiveFlags = ["-use-ld=lld", "-Xlinker", "--wrap=openblas_num_threads_env", "-Xlinker", "--wrap=hypotf"] + archives.flatMap { ["-Xlinker", $0] }
 let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
   "-static-stdlib", "-no-toolchain-stdlib-rpath",
   "-Xlinker", "-soname=libmeddino.so.1",

@@ -49,14 +49,27 @@ extension Model {
   /// What `segment` would take for an image of this geometry; nothing is loaded or read.
   public func estimate(_ geometry: Geometry, options: RunOptions = RunOptions(), probabilities: Bool = false) throws(MedDINOError) -> RunEstimate {
     guard let task, let configuration = primusConfiguration else { throw noDecoder }
-    let network = ShapeOnlyNetwork(classes: configuration.classes, inputChannels: task.configuration.normalization.count)
-    let pipeline = try VolumeSegmentation(
-      plan: task.plan, configuration: task.configuration, scheme: task.scheme, networks: members.map { _ in network })
+    let pipeline = try shapeOnlyPipeline()
     let plain = try pipeline.estimate(geometry, options: resolved(options), probabilities: probabilities, pool: context.pool)
     let patch = task.configuration.patchSize
     let cost = NetworkCost(configuration, height: patch[0], width: patch[1], precision: options.precision, threads: context.pool.width)
     return RunEstimate(
       peakBytes: plain.peakBytes + cost.workspaceBytes, forwards: plain.networkCalls, flops: cost.flops * Double(plain.networkCalls))
+  }
+
+  /// Checks the arguments of `segment` as far as that goes without reading a voxel or a weight. Throws: as `segment`.
+  public func check(
+    _ channels: [Volume], labels: Volume, probabilities: Volume? = nil, options: RunOptions = RunOptions()
+  ) throws(MedDINOError) {
+    try shapeOnlyPipeline().check(channels, labels: labels, probabilities: probabilities, options: resolved(options))
+  }
+
+  /// The pipeline without its networks.
+  private func shapeOnlyPipeline() throws(MedDINOError) -> VolumeSegmentation {
+    guard let task, let configuration = primusConfiguration else { throw noDecoder }
+    let network = ShapeOnlyNetwork(classes: configuration.classes, inputChannels: task.configuration.normalization.count)
+    return try VolumeSegmentation(
+      plan: task.plan, configuration: task.configuration, scheme: task.scheme, networks: members.map { _ in network })
   }
 
   /// Raw network outputs of prepared images [batch, channels, rows, columns], first member; for comparisons and tests.

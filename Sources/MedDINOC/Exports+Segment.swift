@@ -140,6 +140,7 @@ private func inputs(_ channels: UnsafePointer<UnsafePointer<meddino_volume>?>?, 
     let target = try volume(labels, "labels", .output)
     let scores = try probabilities.map { (pointer) throws(MedDINOError) in try volume(pointer, "probabilities", .output) }
     let run = try ParsedRun(options)
+    try model.check(inputs, labels: target, probabilities: scores, options: run.options)
     let job = Job()
     try job.start { (job) throws(MedDINOError) in
       Report(try model.segment(inputs, labels: target, probabilities: scores, options: run.options, control: run.control(job)))

@@ -38,7 +38,27 @@ public struct NetworkCost: Sendable {
       groups += (stage < 2 ? group : threads * 16) * perToken * 4
     }
     groups += threads * 16 * configuration.classes << (2 * configuration.decoder.stages) * 4
-    // stream, embedded, normed and mixed beside the packed q, k and v of attention, which hold three narrow tensors.
-    workspaceBytes = image * 2 + narrow * 7 + wide + taps + logits + groups
+    // Stream, embedded, normed and mixed; q, k and v packed for attention in whole blocks of tokens; the rope tables.
+    let packed = 3 * Self.rounded(tokens, 96) * e.embedDim * 4
+    let tables = 2 * patches * e.headDim * 4
+    workspaceBytes = image * 2 + narrow * 4 + packed + tables + wide + taps + logits + groups
+      + Self.laneBytes(configuration, tokens: tokens, precision: precision) * threads
+  }
+
+  private static func rounded(_ value: Int, _ multiple: Int) -> Int { (value + multiple - 1) / multiple * multiple }
+
+  /// Scratch of one thread, an upper bound over the instruction sets: attention state, the tile of a residual product or the rounded
+  /// rows of a bfloat16 one, and the decoder's product.
+  private static func laneBytes(_ configuration: Primus.Configuration, tokens: Int, precision: Precision) -> Int {
+    let e = configuration.encoder
+    let attention = 96 << 10
+    switch precision {
+    case .float32:
+      return attention + min(rounded(tokens, 16), 512) * min(rounded(e.embedDim, 32), 768) * 4
+    case .bfloat16:
+      func rows(_ inputs: Int) -> Int { 144 * (rounded(inputs, 768) + 32) * 4 }
+      let linear = rows(max(e.embedDim, e.hiddenDim, e.inputChannels * e.patchSize * e.patchSize))
+      return attention + linear + rows(max(e.embedDim, configuration.decoder.channels[1]))
+    }
   }
 }
