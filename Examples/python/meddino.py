@@ -307,7 +307,7 @@ def _volume(library: _Library, array: Any, spacing: Sequence[float] = (1, 1, 1),
         raise ValueError("the array has %d axes, expected (y, x), (z, y, x) or (c, z, y, x)" % array.ndim)
     if output and not array.flags.writeable:
         raise ValueError("the array for a result is read-only")
-    if any(stride == 0 and count > 1 for stride, count in zip(array.strides, array.shape)):  # repeated voxels: 0 means packed in C
+    if array.size and any(stride == 0 and count > 1 for stride, count in zip(array.strides, array.shape)):  # repeated voxels: 0 means packed in C
         if output:
             raise ValueError("the array for a result has voxels that share memory")
         array = np.ascontiguousarray(array)
@@ -780,7 +780,7 @@ class Model(_Handle):
         run = _Run(self._library, False, **options)
         channels, views, pointers, labels, target, scores, scores_view = self._arguments(
             image, spacing, origin, direction, space, modality, out, probabilities)
-        job = Job(self._library, run, labels, scores, (run, self._live(), channels, labels, scores))
+        job = Job(self._library, run, labels, scores, (run, self._live(), channels, views, target, scores_view))
         self._library.check(self._library.segment_async(
             self._get(), pointers, len(views), ctypes.byref(run.c), ctypes.byref(target), None if scores_view is None else ctypes.byref(scores_view),
             job._out()))
