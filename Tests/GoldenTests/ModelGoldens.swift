@@ -151,7 +151,8 @@ private func checkIntermediate(
   let configuration = network.configuration
   let (prefix, depth, dim) = (configuration.prefixTokens, configuration.depth, configuration.embedDim)
   let layers = (0..<depth).filter { (try? file.has("out.inter.normed.\($0).patch")) ?? false }
-  let tokens = try network.tokens(images, blocks: Set(layers + [depth - 2, depth - 1]), device: device, workspace: workspace)
+  let last = [depth - 2, depth - 1].filter { $0 >= 0 }
+  let tokens = try network.tokens(images, blocks: Set(layers + last), device: device, workspace: workspace)
   for layer in layers {
     guard let raw = tokens[layer] else { continue }
     // get_intermediate_layers never uses local_cls_norm, and cls_norm only with untied class and patch norms.
@@ -166,7 +167,7 @@ private func checkIntermediate(
     try file.compare(name + "cls", split.cls)
     try file.compare(name + "extra", split.storage)
   }
-  for (index, layer) in [depth - 2, depth - 1].enumerated() {
+  for (index, layer) in last.enumerated() {
     if let raw = tokens[layer] { try file.compare("out.inter.raw.last2.\(index)", SplitTokens(raw, prefix: prefix).patch) }
   }
 }
@@ -230,13 +231,17 @@ private func checkRopeTables(_ file: GoldenFile) throws {
     var periods = RopeTables.periods(c)
     if name.contains("ckptperiods") { periods = periods.map(roundedToBFloat16) }
     if parts[0] == "minmax" {
-      (c.embedDim, c.heads, c.ropePeriods) = (96, 3, .range(min: 0.5, max: 50))
+      let words = described(file, "minmax.", "min_period")
+      (c.embedDim, c.heads) = (Int(words["D"] ?? 96), Int(words["heads"] ?? 3))
+      c.ropePeriods = .range(min: words["min_period"] ?? 0.5, max: words["max_period"] ?? 50)
       c.coordinateNormalization = .init(rawValue: parts[1]) ?? .separate
       periods = RopeTables.periods(c)
       try file.compare("minmax.periods", periods)
     }
     if parts[0] == "aug" {
-      (c.embedDim, c.heads) = (64, 2)
+      let words = described(file, "aug.", "heads")
+      (c.embedDim, c.heads) = (Int(words["D"] ?? 64), Int(words["heads"] ?? 2))
+      c.ropePeriods = .base(words["base"] ?? 100)
       periods = RopeTables.periods(c)
       let base = "aug.\(parts[1])."
       let shift = try file.floats(base + "u_shift_yx")
@@ -259,6 +264,20 @@ private func checkRopeTables(_ file: GoldenFile) throws {
     c.ropePrecision = precision
     try file.compare(name, RopeTables.periods(c))
   }
+}
+
+/// The numbers in the manifest's words about the tables, such as "D 96, 3 heads, min_period .5, max_period 50".
+private func described(_ file: GoldenFile, _ prefix: String, _ word: String) -> [String: Double] {
+  let texts = (file.entry["tensors"]?.objectValue?.entries ?? []).filter { $0.key.hasPrefix(prefix) }
+  let text = texts.compactMap { $0.value["meaning"]?.stringValue }.first { $0.contains("D ") && $0.contains(word) } ?? ""
+  var result: [String: Double] = [:]
+  for part in text.split(separator: ",") {
+    let words = part.split(separator: " ").map(String.init)
+    guard words.count >= 2 else { continue }
+    let (a, b) = (words[words.count - 2], words[words.count - 1])
+    if let value = Double(b) ?? Double("0" + b) { result[a] = value } else if let value = Double(a) { result[b] = value }
+  }
+  return result
 }
 
 private func checkPatchDecode(_ file: GoldenFile) throws {
@@ -303,6 +322,8 @@ private func checkPrimus(_ file: GoldenFile) throws {
     encoder.heads = config["num_heads"]?.intValue ?? 2
     encoder.hiddenDim = encoder.embedDim * 4
     encoder.storageTokens = config["storage"]?.intValue ?? 4
+    encoder.qkvBias = config["qkv_bias"]?.boolValue ?? false
+    encoder.normEpsilon = Float(config["layernorm_eps"]?.doubleValue ?? 1e-6)
     encoder.ropePrecision = .float32
     let indices = config["interaction_indices"]?.arrayValue?.compactMap(\.intValue) ?? []
     let taps = kind == "single" ? [encoder.depth - 1] : indices
