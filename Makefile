@@ -44,6 +44,7 @@ test-golden: setup
 	swift test --filter GoldenTests
 
 test-c: stage
+	Tests/Command/run.sh $(STAGE)
 	Tests/C/run.sh $(STAGE)
 
 # Each SIMD path forced; the C kernels on arm64 under qemu-user where that is installed.

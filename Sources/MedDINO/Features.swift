@@ -47,10 +47,11 @@ public final class Features: Sendable {
     tokens = try Tensor([slices.count, plan.blocks.count, rows, columns, channels], in: budget, "features")
     try control.begin("load", from: 0, to: 0.02)
     let network = try model.network(0, precision).encoder
-    try control.begin("features", from: 0.02, to: 1)
     let device = model.context.device.limited(to: budget)
     let workspace = Workspace(budget)
     for (index, slice) in slices.enumerated() {
+      let share = 0.98 / Double(slices.count)
+      try control.begin("features", from: 0.02 + share * Double(index), to: 0.02 + share * Double(index + 1))
       let images = try plan.images(volume, slice, workspace)
       let found = try network.tokens(
         images, blocks: Set(plan.blocks), device: device, workspace: workspace, control: control)
@@ -59,7 +60,7 @@ public final class Features: Sendable {
         if options.appliesNorm { network.normalize(raw, device: device, into: raw) }
         store(raw, prefix: network.configuration.prefixTokens, slice: index, block: place)
       }
-      try control.update(Double(index + 1) / Double(slices.count))
+      try control.update(1)
     }
   }
 

@@ -37,7 +37,9 @@ struct SegmentCommand: ParsableCommand {
       let options = try runOptions(context)
       let control = Terminal.control(quiet: common.quiet)
       let start = Terminal.seconds()
-      let reader = NIfTI.Reader(rawValue: task.plan.imageReader) ?? .simpleITK
+      guard let reader = NIfTI.Reader(rawValue: task.plan.imageReader) else {
+        throw MedDINOError.unsupported("the plan reads images with \(task.plan.imageReader); files are read as \(NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", "))")
+      }
       var inputs: [NIfTI.Image] = []
       for path in images { inputs.append(try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)) }
       guard let first = inputs.first else { throw MedDINOError.invalid("no image given") }

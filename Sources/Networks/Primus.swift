@@ -57,8 +57,10 @@ public final class Primus: Sendable {
     let input = try repeated(images, workspace)
     let blocks = configuration.taps.sorted()
     var taps: [Tensor] = []
+    // The encoder is most of the arithmetic; the decoder reports by groups of tokens.
+    let encoderShare = 0.7
     let tokens = try encoder.tokens(
-      input, blocks: Set(blocks), device: device, workspace: workspace, control: control)
+      input, blocks: Set(blocks), device: device, workspace: workspace, control: control, progressEnd: encoderShare)
     for block in blocks {
       guard let tap = tokens[block] else { continue }
       encoder.normalize(tap, device: device, into: tap)

@@ -1,7 +1,7 @@
 """Long checks of the installed meddino; prints a line per check and a last line "N passed, N failed".
 
 usage: long.py STAGE [memory] [real] [hosts]
-Standard library only; `hosts` tries the Python module with MEDDINO_PEERS, else python3, where that has numpy.
+Standard library only; `hosts` tries the Python module with MEDDINO_PYTHON, else python3, where that has numpy.
 """
 import gzip
 import json
@@ -124,7 +124,8 @@ def check_real(checks, stage, folder):
     maps = {}
     for precision in ("f32", "bf16"):
         output = os.path.join(folder, f"whole-{precision}.nii.gz")
-        seconds, peak = run([meddino, "segment", model, REAL, "-o", output, "--no-mirror", "--precision", precision, "--threads", 2, "--quiet"])
+        seconds, peak = run([
+            meddino, "segment", model, REAL, "-o", output, "--no-mirror", "--precision", precision, "--threads", 2, "--quiet"])
         maps[precision] = voxels(output)
         roi = voxels(os.path.join(folder, f"roi-{precision}-2.nii.gz"))
         box = slice(50 * 122 * 101, 52 * 122 * 101)
@@ -142,17 +143,17 @@ def host_commands(stage, folder):
         program = os.path.join(folder, "segment-c")
         library = os.path.join(stage, "lib")
         subprocess.run(
-            ["cc", "-std=c99", "-O1", str(source), "-I", os.path.join(stage, "include"), "-L", library, "-lmeddino", f"-Wl,-rpath,{library}",
-             "-lm", "-o", program], check=True)
+            ["cc", "-std=c99", "-O1", str(source), "-I", os.path.join(stage, "include"), "-L", library, "-lmeddino",
+             f"-Wl,-rpath,{library}", "-o", program], check=True)
         yield "C example", [program], {}
     else:
         print("skip C example: Examples/c/segment.c or a C compiler is missing")
     script = ROOT / "Examples/python/segment.py"
-    python = os.environ.get("MEDDINO_PEERS", sys.executable)
+    python = os.environ.get("MEDDINO_PYTHON") or os.environ.get("MEDDINO_PEERS") or sys.executable
     if not script.exists():
         print("skip Python module: Examples/python/segment.py is missing")
     elif subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode:
-        print(f"skip Python module: {python} has no numpy (MEDDINO_PEERS names another)")
+        print(f"skip Python module: {python} has no numpy (MEDDINO_PYTHON names another)")
     else:
         paths = os.pathsep.join(str(path) for path in (script.parent, ROOT / "python", ROOT / "Python") if path.exists())
         yield "Python example", [python, str(script)], {
@@ -172,8 +173,8 @@ def check_hosts(checks, stage, folder):
         output = os.path.join(folder, f"host-{name.split()[0]}.nii.gz")
         done = subprocess.run([*command, model, image, output], capture_output=True, text=True, env={**os.environ, **environment})
         good = done.returncode == 0 and pathlib.Path(output).exists() and pathlib.Path(output).read_bytes() == expected and kinds > 2
-        text = f"{len(expected)} bytes, {kinds} labels" if good else f"exit {done.returncode}: {done.stderr.strip()[-300:] or 'other bytes'}"
-        checks.line(good, f"{name} and command", text)
+        why = done.stderr.strip()[-300:] if done.returncode else "other bytes"
+        checks.line(good, f"{name} and command", f"{len(expected)} bytes, {kinds} labels" if good else f"exit {done.returncode}: {why}")
 
 
 def main():

@@ -153,10 +153,12 @@ def check_torch_side_by_side(checks, stage, model, image, folder):
         good = done.returncode == 0 and open(output, "rb").read() == open(want, "rb").read()
         text = done.stdout.strip() or f"exit {done.returncode}"
         checks.line(good, f"library loaded {order} torch", f"{text} {done.stderr.strip()[-300:]}".strip())
-    other = ROOT / "Tests/Python/run.sh"
-    if other.exists():
-        done = subprocess.run([str(other), stage], capture_output=True, text=True)
-        checks.line(done.returncode == 0, "Tests/Python/run.sh", (done.stdout + done.stderr).strip().splitlines()[-1])
+    script = ROOT / "Tests/Python/test_torch.py"
+    if script.exists():
+        environment = {**os.environ, "MEDDINO_LIBRARY": os.path.join(stage, "lib/libmeddino.so")}
+        done = subprocess.run([sys.executable, "-B", str(script)], capture_output=True, text=True, env=environment)
+        last = (done.stderr if done.returncode else done.stdout).strip().splitlines()[-1:]
+        checks.line(done.returncode == 0, "Tests/Python/test_torch.py", last[0] if last else f"exit {done.returncode}")
 
 
 def main():
