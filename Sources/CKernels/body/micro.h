@@ -10,6 +10,9 @@ enum { START_ZERO, START_ADD, START_CARRY };
 typedef struct {
   const float *carry;
   int start;
+  /* Forms with FETCH ask for memory that is needed soon while they multiply: `step` bytes further each k. */
+  const char *next;
+  int64_t step;
 } tile_start;
 
 #define FOR_ROWS CK_UNROLL for (int r = 0; r < rows; r++)
@@ -30,10 +33,11 @@ CK_INLINE void tile_end(const int rows, vf (*acc)[2], float *c) {
 
 /* float32 times float32 */
 CK_INLINE void tile_f32(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b,
-                        float *c, tile_start from) {
+                        float *c, tile_start from, const int fetch) {
   vf acc[16][2];
   tile_begin(rows, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += k_step, b += NR) {
+    if (fetch) __builtin_prefetch(from.next + p * from.step);
     const vf b0 = vf_load(b), b1 = vf_load(b + VL);
     FOR_ROWS {
       const vf x = vf_set1(a[r * row_step]);
@@ -47,10 +51,11 @@ CK_INLINE void tile_f32(const int rows, int64_t k, const float *a, int64_t row_s
 #ifdef CK_HAS_DOT
 /* Pairs of bf16 in 32-bit words, k, row_step and k_step in words. */
 CK_INLINE void tile_pairs(const int rows, int64_t k, const uint32_t *a, int64_t row_step, int64_t k_step,
-                          const uint32_t *b, float *c, tile_start from) {
+                          const uint32_t *b, float *c, tile_start from, const int fetch) {
   vf acc[16][2];
   tile_begin(rows, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += k_step, b += NR) {
+    if (fetch) __builtin_prefetch(from.next + p * from.step);
     const vu b0 = vu_load(b), b1 = vu_load(b + VL);
     FOR_ROWS {
       const vu x = (vu)_mm512_set1_epi32((int)a[r * row_step]);
@@ -65,10 +70,11 @@ CK_INLINE void tile_pairs(const int rows, int64_t k, const uint32_t *a, int64_t 
  * (exact). k counts words. The even half of the word is finished before the odd one begins: four widened vectors
  * would not fit the registers. */
 CK_INLINE void tile_pairs(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step,
-                          const uint32_t *b, float *c, tile_start from) {
+                          const uint32_t *b, float *c, tile_start from, const int fetch) {
   vf acc[16][2];
   tile_begin(rows, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += 2 * k_step, b += NR) {
+    if (fetch) __builtin_prefetch(from.next + p * from.step);
     const vf even0 = (vf)(vu_load(b) << 16), even1 = (vf)(vu_load(b + VL) << 16);
     FOR_ROWS {
       const vf x = vf_set1(a[r * row_step]);
@@ -87,29 +93,29 @@ CK_INLINE void tile_pairs(const int rows, int64_t k, const float *a, int64_t row
 #endif
 
 /* NAME(rows, ...) runs BODY with `rows` known at compile time, 1 <= rows <= MR. */
-#define TILE_CASE(BODY, n, ROW_STEP, K_STEP)                  \
-  case n:                                                     \
-    if (n <= MR) BODY(n, k, a, ROW_STEP, K_STEP, b, c, from); \
+#define TILE_CASE(BODY, n, ROW_STEP, K_STEP, FETCH)                  \
+  case n:                                                            \
+    if (n <= MR) BODY(n, k, a, ROW_STEP, K_STEP, b, c, from, FETCH); \
     break;
-#define DEFINE_TILE(NAME, BODY, A, B, ROW_STEP, K_STEP)                                                      \
+#define DEFINE_TILE(NAME, BODY, A, B, ROW_STEP, K_STEP, FETCH)                                               \
   static __attribute__((noinline)) void NAME(int rows, int64_t k, const A *a, int64_t step, const B *b,    \
                                              float *c, tile_start from) {                                  \
     (void)step;                                                                                            \
     switch (rows) {                                                                                        \
-      TILE_CASE(BODY, 1, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 2, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 3, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 4, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 5, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 6, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 7, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 8, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 9, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 10, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 11, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 12, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 13, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 14, ROW_STEP, K_STEP)                                                                \
+      TILE_CASE(BODY, 1, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 2, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 3, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 4, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 5, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 6, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 7, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 8, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 9, ROW_STEP, K_STEP, FETCH)                                                          \
+      TILE_CASE(BODY, 10, ROW_STEP, K_STEP, FETCH)                                                         \
+      TILE_CASE(BODY, 11, ROW_STEP, K_STEP, FETCH)                                                         \
+      TILE_CASE(BODY, 12, ROW_STEP, K_STEP, FETCH)                                                         \
+      TILE_CASE(BODY, 13, ROW_STEP, K_STEP, FETCH)                                                         \
+      TILE_CASE(BODY, 14, ROW_STEP, K_STEP, FETCH)                                                         \
     }                                                                                                      \
   }
 
