@@ -2,13 +2,13 @@
  * Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). Scores exist only as one [KEYS, NR] tile. */
 #define KEYS 192 /* keys per step: [KEYS, NR] floats of scores, and the step's k and v, stay near the core */
 
-DEFINE_TILE(score_tile_64, tile_f32, float, float, 64, 1, 0)
-DEFINE_TILE(score_tile_any, tile_f32, float, float, step, 1, 0)
-DEFINE_TILE(value_tile, tile_f32, float, float, 1, step, 0)
+DEFINE_TILE(score_tile_64, tile_f32, float, float, 64, 1, 2, 0)
+DEFINE_TILE(score_tile_any, tile_f32, float, float, step, 1, 2, 0)
+DEFINE_TILE(value_tile, tile_f32, float, float, 1, step, 2, 0)
 #ifdef CK_HAS_DOT
-DEFINE_TILE(score_pairs_64, tile_pairs, uint32_t, uint32_t, 32, 1, 0)
-DEFINE_TILE(score_pairs_any, tile_pairs, uint32_t, uint32_t, step, 1, 0)
-DEFINE_TILE(value_pairs, tile_pairs, uint32_t, uint32_t, 1, step, 0)
+DEFINE_TILE(score_pairs_64, tile_pairs, uint32_t, uint32_t, 32, 1, 2, 0)
+DEFINE_TILE(score_pairs_any, tile_pairs, uint32_t, uint32_t, step, 1, 2, 0)
+DEFINE_TILE(value_pairs, tile_pairs, uint32_t, uint32_t, 1, step, 2, 0)
 #endif
 
 typedef struct {

@@ -9,7 +9,8 @@
 #define GEMM_W float
 #define GEMM_PAIR 1
 #define GEMM_K 384
-DEFINE_TILE(f32_tile, tile_f32, float, float, GEMM_K, 1, 1)
+DEFINE_TILE(f32_tile, tile_f32, float, float, GEMM_K, 1, 2, 1)
+DEFINE_TILE(f32_half, tile_f32, float, float, GEMM_K, 1, 1, 1)
 
 CK_INLINE void f32_load_a(const ck_gemm_args *args, int64_t row, int64_t k0, int64_t count, float *out) {
   const int64_t at = row * args->lda + k0;
@@ -39,11 +40,13 @@ static void pack_f32(const float *w, int64_t ldw, int64_t n, int64_t k, void *pa
 #ifdef CK_HAS_DOT
 #define GEMM_K 768
 #define GEMM_A uint16_t
-DEFINE_TILE(bf16_tile, tile_pairs, uint32_t, uint32_t, GEMM_K / 2, 1, 1)
+DEFINE_TILE(bf16_tile, tile_pairs, uint32_t, uint32_t, GEMM_K / 2, 1, 2, 1)
+DEFINE_TILE(bf16_half, tile_pairs, uint32_t, uint32_t, GEMM_K / 2, 1, 1, 1)
 #else
 #define GEMM_K 384
 #define GEMM_A float
-DEFINE_TILE(bf16_tile, tile_pairs, float, uint32_t, GEMM_K, 1, 1)
+DEFINE_TILE(bf16_tile, tile_pairs, float, uint32_t, GEMM_K, 1, 2, 1)
+DEFINE_TILE(bf16_half, tile_pairs, float, uint32_t, GEMM_K, 1, 1, 1)
 #endif
 
 /* `count` values of a's row, rounded to bf16, and a zero after an odd last one. */

@@ -3,7 +3,7 @@
  *   GEMM_A       what a row of a is turned into, with a zero after the last value where a word holds two
  *   GEMM_W       a word of the panels, GEMM_PAIR values of one column each (1 or 2)
  *   GEMM_K       values of k per block: the constant row step of the register tiles
- * and GEMM(load_a), GEMM(tile) defined.
+ * and GEMM(load_a), GEMM(tile), GEMM(half) defined.
  *
  * Panels of NR columns are [panel][k word][column]. Rows go in groups; a group's a is turned into [k block][row][GEMM_K]
  * in scratch. Columns go in chunks of GEMM_PANELS panels, and within a chunk the k blocks come one after the other: one
@@ -38,11 +38,12 @@ static void GEMM(panel)(const ck_gemm_args *args, int64_t row0, int64_t rows, in
   const GEMM_W *panel = (const GEMM_W *)args->packed + column * all + block * GEMM(words) * NR;
   const int64_t words = left < GEMM(words) ? left : GEMM(words);
   tile_start from = {.start = block == 0 ? START_ZERO : START_ADD, .step = NR * (int64_t)sizeof *next / tiles};
+  const int half = args->n - column <= VL;
   for (int64_t t = 0; t < tiles; t++) { /* each tile fetches its share of the next block */
     const int64_t r = piece_start(rows, tiles, t), count = piece_start(rows, tiles, t + 1) - r;
     from.next = (const char *)next + t * words * from.step;
     if (left <= GEMM(words)) gemm_fetch(args, row0 + r, count, column);
-    GEMM(tile)((int)count, words, (const void *)(a + r * GEMM_K), 0, panel, sums + r * NR, from);
+    (half ? GEMM(half) : GEMM(tile))((int)count, words, (const void *)(a + r * GEMM_K), 0, panel, sums + r * NR, from);
     if (left <= GEMM(words)) gemm_finish(args, row0 + r, count, column, sums + r * NR);
   }
 }
