@@ -88,7 +88,8 @@ extension Features {
       for index in 0..<tokensPerSlice {
         let unit = normalized(slice, index)
         let dot = zip(unit, query).reduce(0) { $0 + $1.0 * $1.1 }
-        UnsafeMutableRawPointer(mutating: cosine.address(index % columns, index / columns, slice)).storeBytes(of: Float(dot), as: Float.self)
+        UnsafeMutableRawPointer(mutating: cosine.address(index % columns, index / columns, slice)).storeBytes(
+          of: Float(dot), as: Float.self)
       }
     }
   }

@@ -115,7 +115,8 @@ private struct FeaturePlan {
     (height, width) = size
     (rows, columns) = (size.rows / patch, size.columns / patch)
     channels = model.encoder.inputChannels
-    resizer = size == (dims[1], dims[0])
+    resizer =
+      size == (dims[1], dims[0])
       ? nil : AntialiasedResizer(rows: dims[1], columns: dims[0], toRows: size.rows, toColumns: size.columns)
     normalizer = try Self.normalizer(model)
   }

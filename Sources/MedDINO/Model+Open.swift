@@ -32,7 +32,8 @@ extension Model {
   }
 
   /// The same from bytes: a model file or one checkpoint.
-  public static func open(_ source: any ByteSource, options: ModelOptions = ModelOptions(), context: Context) throws(MedDINOError) -> Model {
+  public static func open(_ source: any ByteSource, options: ModelOptions = ModelOptions(), context: Context) throws(MedDINOError) -> Model
+  {
     if let ours = try modelFile(source, context) { return ours }
     return try model(of: try Checkpoint.open(source, in: context.budget), options, context)
   }

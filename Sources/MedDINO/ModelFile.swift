@@ -15,7 +15,8 @@ enum ModelFile {
     func dtype(of name: String) -> DType? { file.dtype(of: prefix + name) }
     func parameter(_ name: String, _ shape: Shape, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
       guard file.shape(of: prefix + name) == shape else {
-        throw .format("\(file.source.name): \(prefix + name) has shape \(file.shape(of: prefix + name)?.description ?? "(missing)"), expected \(shape)")
+        throw .format(
+          "\(file.source.name): \(prefix + name) has shape \(file.shape(of: prefix + name)?.description ?? "(missing)"), expected \(shape)")
       }
       return try file.tensor(prefix + name, in: budget).asFloat32(in: budget)
     }
@@ -83,7 +84,9 @@ enum ModelFile {
       count += 1
     }
     func raise(_ what: String) throws(MedDINOError) {
-      if count > 0 { throw .format("\(what): \(first.joined(separator: "; "))\(count > first.count ? "; and \(count - first.count) more" : "")") }
+      if count > 0 {
+        throw .format("\(what): \(first.joined(separator: "; "))\(count > first.count ? "; and \(count - first.count) more" : "")")
+      }
     }
   }
 }

@@ -46,7 +46,9 @@ enum ModelText {
     return [ModelLabel(value: 0, name: "background")] + foreground.map { ModelLabel(value: $0.value, name: $0.name) }
   }
 
-  static func metadata(_ encoder: EncoderConfiguration, _ task: Model.Task?, layout: String, licence: String, provenance: String) -> [String: String] {
+  static func metadata(_ encoder: EncoderConfiguration, _ task: Model.Task?, layout: String, licence: String, provenance: String)
+    -> [String: String]
+  {
     var result = [
       "architecture": architecture(encoder, task).text(), "layout": layout, "licence": licence, "provenance": provenance,
     ]

@@ -55,8 +55,9 @@ struct InfoCommand: ParsableCommand {
         + "RoPE \(e.ropePrecision.rawValue)",
     ]
     if let task = model.task {
-      lines.append("plan       \(task.configuration.name), tile \(task.configuration.patchSize[0]) × \(task.configuration.patchSize[1]), "
-        + "spacing \(task.configuration.spacing[0]) × \(task.configuration.spacing[1]) mm")
+      lines.append(
+        "plan       \(task.configuration.name), tile \(task.configuration.patchSize[0]) × \(task.configuration.patchSize[1]), "
+          + "spacing \(task.configuration.spacing[0]) × \(task.configuration.spacing[1]) mm")
       lines.append("channels   \(task.dataset.channelNames.joined(separator: ", "))")
       lines.append("labels     " + model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", "))
     }
@@ -82,7 +83,9 @@ struct ConvertCommand: ParsableCommand {
       let model = opened.count == 1 ? opened[0] : try Model.combine(opened)
       try model.save(to: output, precision: try parsePrecision(precision), control: Terminal.control(quiet: common.quiet))
       Terminal.finishProgress()
-      if !common.quiet { print("\(output): \(model.memberCount) member\(model.memberCount == 1 ? "" : "s"), \(model.parameterCount) parameters") }
+      if !common.quiet {
+        print("\(output): \(model.memberCount) member\(model.memberCount == 1 ? "" : "s"), \(model.parameterCount) parameters")
+      }
     }
   }
 }

@@ -47,7 +47,9 @@ struct FeaturesCommand: ParsableCommand {
     }
     if let slices {
       let pair = try integers(slices, "--slices")
-      guard pair.count == 2, pair[0] >= 0, pair[0] < pair[1] else { throw MedDINOError.invalid("--slices is \"\(slices)\", expected first,end") }
+      guard pair.count == 2, pair[0] >= 0, pair[0] < pair[1] else {
+        throw MedDINOError.invalid("--slices is \"\(slices)\", expected first,end")
+      }
       options.slices = pair[0]..<pair[1]
     }
     return options
@@ -159,7 +161,7 @@ struct BenchCommand: ParsableCommand {
       }
       times.sort()
       let cost = NetworkCost(
-        configuration, height: size, width: size, precision: try parsePrecision(precision), threads: context.pool.width)
+        configuration, height: size, width: size, threads: context.pool.width)
       report(times, checksum, cost.flops, context)
     }
   }

@@ -104,7 +104,8 @@ public final class PrimusDecoder: Sendable {
   ) throws(MedDINOError) {
     self.configuration = configuration
     packed = try DecoderLoader(
-      configuration: configuration, taps: taps, source: parameters, device: device, precision: precision).load()
+      configuration: configuration, taps: taps, source: parameters, device: device, precision: precision
+    ).load()
   }
 
   /// Logits [batch, classes, rows * patch, columns * patch] of taps, each [batch, prefix + rows * columns, channels].

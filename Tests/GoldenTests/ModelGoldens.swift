@@ -100,7 +100,9 @@ struct SplitTokens {
   }
 }
 
-func normalized(_ network: VisionTransformer, _ tokens: Tensor, _ device: CPUDevice, _ draws: VisionTransformer.TrainingDraws? = nil) throws -> Tensor {
+func normalized(_ network: VisionTransformer, _ tokens: Tensor, _ device: CPUDevice, _ draws: VisionTransformer.TrainingDraws? = nil) throws
+  -> Tensor
+{
   let result = try Tensor(tokens.shape, in: device.budget)
   network.normalize(tokens, draws: draws, device: device, into: result)
   return result
@@ -259,7 +261,8 @@ private func checkRopeTables(_ file: GoldenFile) throws {
       try file.compare(String(name.dropLast(4)) + key, columns)
     }
   }
-  for (name, precision) in [("periods.fp32", EncoderConfiguration.RopePrecision.float32), ("periods.bf16", .bfloat16)] where try file.has(name) {
+  for (name, precision) in [("periods.fp32", EncoderConfiguration.RopePrecision.float32), ("periods.bf16", .bfloat16)]
+  where try file.has(name) {
     var c = EncoderConfiguration()
     c.ropePrecision = precision
     try file.compare(name, RopeTables.periods(c))
@@ -298,7 +301,8 @@ private func checkPatchDecode(_ file: GoldenFile) throws {
       DecoderConfiguration(inputChannels: dim, patchSize: patch, classes: classes), taps: 1,
       parameters: RenamedDecoder(base: GoldenParameters(file: file, prefix: key + ".param.")), device: device)
     let logits = try Tensor([batch, classes, rows * patch, columns * patch], in: device.budget)
-    try decoder.decode([tokens], prefixTokens: 0, rows: rows, columns: columns, into: logits, device: device, workspace: Workspace(device.budget))
+    try decoder.decode(
+      [tokens], prefixTokens: 0, rows: rows, columns: columns, into: logits, device: device, workspace: Workspace(device.budget))
     try file.compare(key + ".out", logits)
   }
 }
@@ -338,7 +342,9 @@ private func checkPrimus(_ file: GoldenFile) throws {
     }
     try file.compare(kind + ".out", logits(".in.x", taps, .float32))
     try file.compare(kind + ".out.bf16rope", logits(".in.x", taps, .bfloat16))
-    if try file.has(kind + ".out.reversed_indices") { try file.compare(kind + ".out.reversed_indices", logits(".in.x", taps.reversed(), .float32)) }
+    if try file.has(kind + ".out.reversed_indices") {
+      try file.compare(kind + ".out.reversed_indices", logits(".in.x", taps.reversed(), .float32))
+    }
     if try file.has(kind + ".out.surplus") { try file.compare(kind + ".out.surplus", logits(".in.x_surplus", taps, .float32)) }
   }
 }
