@@ -12,7 +12,10 @@ else
   if ! "$PEERS" -c "$peers_imports" 2>/dev/null; then
     echo "making $peers_root/.build-peers (about 1.5 GB; MEDDINO_PEERS=/path/to/python uses an existing environment)"
     python3 -m venv "$peers_root/.build-peers" || { echo "python3 with venv is needed (Debian: python3-venv)" >&2; exit 1; }
-    "$PEERS" -m pip install -q --disable-pip-version-check -r "$peers_root/Tests/Oracle/requirements.txt" || exit 1
+    pip_install() { "$PEERS" -m pip install -q --disable-pip-version-check "$@"; }
+    torch=$(grep ^torch== "$peers_root/Tests/Oracle/requirements.txt") # the build without CUDA is not on every index
+    pip_install "$torch" 2>/dev/null || pip_install --index-url https://download.pytorch.org/whl/cpu "$torch" || exit 1
+    pip_install -r "$peers_root/Tests/Oracle/requirements.txt" || exit 1
   fi
 fi
 export PEERS
