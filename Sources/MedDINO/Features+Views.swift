@@ -106,7 +106,8 @@ extension Features {
       throw .invalid("points_mm[\(number)] is \(point), expected three finite numbers")
     }
     let rounded = voxel.map { $0.rounded() }
-    for axis in 0..<3 where rounded[axis] < 0 || rounded[axis] >= Double(geometry.dims[axis]) {
+    // Written so that NaN, which extreme origins can give, is outside too.
+    for axis in 0..<3 where !(rounded[axis] >= 0 && rounded[axis] < Double(geometry.dims[axis])) {
       throw .invalid("points_mm[\(number)] lies at voxel \(voxel), outside the image \(geometry.dims)")
     }
     let z = Int(rounded[2])

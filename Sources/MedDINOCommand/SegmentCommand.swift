@@ -33,6 +33,7 @@ struct SegmentCommand: ParsableCommand {
 
   func run() throws {
     try perform {
+      try checkOutputs([("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])], inputs: images)
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       guard let task = opened.task else { throw opened.noDecoderError }
@@ -151,6 +152,25 @@ func parsePrecision(_ text: String?) throws -> Precision {
   case nil, "f32": return .float32
   case "bf16": return .bfloat16
   default: throw MedDINOError.invalid("--precision is \"\(text ?? "")\", expected f32 or bf16")
+  }
+}
+
+let imageEndings = [".nii", ".nii.gz"]
+
+/// Refuses outputs that would be lost or fail after the work: a wrong ending, a folder that is not there, one path for two files, an
+/// input's path. Throws: `.invalid`, `.io` naming the option.
+func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])], inputs: [String]) throws {
+  var seen = Set(inputs)
+  for (option, path, endings) in outputs {
+    guard let path else { continue }
+    guard endings.contains(where: { path.hasSuffix($0) }) else {
+      throw MedDINOError.invalid("\(option) is \"\(path)\", expected a name ending in \(endings.joined(separator: " or "))")
+    }
+    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    guard FileKind.of(folder) == .directory else {
+      throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
+    }
+    guard seen.insert(path).inserted else { throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already") }
   }
 }
 

@@ -25,6 +25,7 @@ struct FeaturesCommand: ParsableCommand {
   func run() throws {
     try perform {
       guard output != nil || pca != nil else { throw MedDINOError.invalid("neither --output nor --pca is given") }
+      try checkOutputs([("--output", output, [".safetensors"]), ("--pca", pca, [".png"])], inputs: [image])
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       let control = Terminal.control(quiet: common.quiet)
@@ -96,7 +97,9 @@ struct PhantomCommand: ParsableCommand {
       options.cases = cases
       options.testCases = testCases
       if lps { options.orientations = [.lps] }
+      guard single || labels == nil else { throw MedDINOError.invalid("--labels has an effect only together with --single") }
       if single {
+        try checkOutputs([("destination", destination, imageEndings), ("--labels", labels, imageEndings)], inputs: [])
         if let labels {
           let pair = try Phantom.makeCase(index: 0, options: options, in: context.budget, pool: context.pool, control: control)
           try NIfTI.write(pair.image, to: destination, control: control)
