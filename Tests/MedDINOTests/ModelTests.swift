@@ -111,6 +111,11 @@ func labelBytes(_ volume: Volume) -> [UInt8] {
     }
   }
 
+  @Test func aPlanThatDoesNotFitTheNetworkIsRefused() throws {
+    // Tiles of 36 do not divide into patches of 8.
+    #expect(throws: MedDINOError.self) { try TinyModel.segmenter(context, patch: 36) }
+  }
+
   @Test func configurationFaultsNameTheKey() throws {
     for (text, word) in [
       ("{\"encoder\": {\"embed_dim\": 33}}", "embed_dim"), ("{\"encoder\": {\"colour\": 1}}", "colour"), ("{\"tapes\": []}", "tapes"),
@@ -140,6 +145,7 @@ func labelBytes(_ volume: Volume) -> [UInt8] {
     try features.similarity(to: [volume.geometry.point([4, 12, 1])], into: cosine)
     #expect(abs(cosine.value(0, 1, 1) - 1) < 1e-6)
     #expect(throws: MedDINOError.self) { try features.similarity(to: [[1000, 0, 0]], into: cosine) }
+    #expect(throws: MedDINOError.self) { try features.similarity(to: [[1.7e308, -1.7e308, 1.7e308]], into: cosine) }
   }
 
   @Test func theEstimateBoundsTheMeasuredPeak() throws {

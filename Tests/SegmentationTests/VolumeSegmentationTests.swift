@@ -196,7 +196,7 @@ import Glibc
       do {
         _ = try job.run([volume], labels: labels, pool: testPool, in: budget)
         Issue.record("accepted \(value)")
-      } catch { #expect(error.kind == .internal) }
+      } catch { #expect(error.kind == .invalid) }
     }
   }
 
