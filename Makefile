@@ -1,11 +1,11 @@
-# meddino: build, test, install. `make setup` installs what is missing; every other target calls it when something is.
+# meddino: build, test, install. `make setup` installs what is missing; the other targets call it.
 VERSION := $(shell awk '/define MEDDINO_VERSION_(MAJOR|MINOR|PATCH)/{v=v s $$3; s="."} END{print v}' include/meddino.h)
 ABI     := $(shell awk '/define MEDDINO_ABI_VERSION/{print $$3}' include/meddino.h)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 DIST    := .build-dist
 LIB     := $(DIST)/release/libmeddino.so
-CLI     := .build/release/meddino-cli
+CLI     := $(DIST)/release/meddino-cli
 D       := $(DESTDIR)$(PREFIX)
 MULTI   := $(shell gcc -print-multiarch 2>/dev/null)
 OPENBLAS_A ?= /usr/lib/$(MULTI)/openblas-pthread/libopenblas.a
@@ -23,12 +23,14 @@ setup:
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -yq $$missing; fi
 
+BUILD_DIST := MEDDINO_DIST=1 MEDDINO_OPENBLAS_A=$(OPENBLAS_A) MEDDINO_ZLIB_A=$(ZLIB_A) \
+  swift build --disable-local-rpath --scratch-path $(DIST) -c release
+
 lib: setup
-	MEDDINO_DIST=1 MEDDINO_OPENBLAS_A=$(OPENBLAS_A) MEDDINO_ZLIB_A=$(ZLIB_A) \
-	  swift build --disable-local-rpath --scratch-path $(DIST) -c release --product meddino
+	$(BUILD_DIST) --product meddino
 
 cli: setup
-	swift build -c release --product meddino-cli --static-swift-stdlib
+	$(BUILD_DIST) --product meddino-cli --static-swift-stdlib
 
 all: lib cli
 
@@ -42,6 +44,7 @@ test-golden: setup
 	swift test --filter GoldenTests
 
 test-c: stage
+	Tests/Command/run.sh $(STAGE)
 	Tests/C/run.sh $(STAGE)
 
 # Each SIMD path forced; the C kernels on arm64 under qemu-user where that is installed.
@@ -73,7 +76,7 @@ stage: all
 install: all install-files
 
 install-files:
-	install -d $(D)/lib/pkgconfig $(D)/lib/cmake/meddino $(D)/include $(D)/bin
+	install -d $(D)/lib/pkgconfig $(D)/include $(D)/bin
 	install -s -m 755 $(LIB) $(D)/lib/libmeddino.so.$(VERSION)
 	ln -sf libmeddino.so.$(VERSION) $(D)/lib/libmeddino.so.$(ABI)
 	ln -sf libmeddino.so.$(ABI) $(D)/lib/libmeddino.so

@@ -10,18 +10,28 @@ let openmp = Context.environment["MEDDINO_OPENMP"] == "1"
 let archives = dist ? [Context.environment["MEDDINO_OPENBLAS_A"], Context.environment["MEDDINO_ZLIB_A"]].compactMap { $0 } : []
 let root = Context.packageDirectory
 
-let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
-  "-static-stdlib", "-no-toolchain-stdlib-rpath", "-use-ld=lld",
-  "-Xlinker", "-soname=libmeddino.so.1",
-  "-Xlinker", "--version-script=\(root)/Sources/MedDINOC/meddino.map",
-  "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs", "-Xlinker", "--gc-sections",
-  "-Xlinker", "--wrap=openblas_num_threads_env",
-] + archives.flatMap { ["-Xlinker", $0] })] : []
+/// OpenBLAS must not start threads of its own when the library is loaded; hypotf would ask for glibc 2.35.
+let archiveFlags =
+  ["-use-ld=lld", "-Xlinker", "--wrap=openblas_num_threads_env", "-Xlinker", "--wrap=hypotf"] + archives.flatMap { ["-Xlinker", $0] }
+let distLink: [LinkerSetting] =
+  dist
+  ? [
+    .unsafeFlags(
+      [
+        "-static-stdlib", "-no-toolchain-stdlib-rpath",
+        "-Xlinker", "-soname=libmeddino.so.1",
+        "-Xlinker", "--version-script=\(root)/Sources/MedDINOC/meddino.map",
+        "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs", "-Xlinker", "--gc-sections",
+      ] + archiveFlags)
+  ] : []
 
-let swiftSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault")]
+let swiftSettings: [SwiftSetting] =
+  [.enableUpcomingFeature("InternalImportsByDefault")] + (openmp ? [.define("MEDDINO_OPENMP")] : [])
 
 func module(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
-  .target(name: name, dependencies: dependencies, exclude: name == "MedDINOC" ? ["meddino.map"] : [], swiftSettings: swiftSettings, linkerSettings: linker)
+  .target(
+    name: name, dependencies: dependencies, exclude: name == "MedDINOC" ? ["meddino.map"] : [], swiftSettings: swiftSettings,
+    linkerSettings: linker)
 }
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .testTarget(name: name + "Tests", dependencies: dependencies + [.byName(name: "TestSupport")], path: "Tests/\(name)Tests")
@@ -60,12 +70,16 @@ let package = Package(
     // floor 6
     module("MedDINO", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7
-    module("MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"], linker: distLink),
+    module(
+      "MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"],
+      linker: distLink),
     .executableTarget(
       name: "MedDINOCommand",
-      dependencies: ["MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
-        .product(name: "ArgumentParser", package: "swift-argument-parser")],
-      swiftSettings: swiftSettings),
+      dependencies: [
+        "MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),
     // tests
     .target(name: "TestSupport", dependencies: ["Platform", "Tensors", "CKernels"], path: "Tests/TestSupport"),
     tests("CKernels", ["CKernels"]),
@@ -79,7 +93,7 @@ let package = Package(
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
-    tests("Golden", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests("Golden", ["CKernels", "MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

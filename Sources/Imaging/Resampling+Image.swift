@@ -73,6 +73,7 @@ extension Resampling {
     let (inputArea, area) = (source.rows * source.columns, target.rows * target.columns)
     let floats = try budget.allocate((inputArea + area) * 4, "resampling slices")
     let doubles = try budget.allocate((resizer.scratchDoubles + 3 * area) * 8, "resampling scratch")
+    defer { withExtendedLifetime((floats, doubles)) {} }
     guard let plane = floats.elements(Float.self).baseAddress, let scratch = doubles.elements(Double.self).baseAddress
     else { return }
     let result = plane + inputArea

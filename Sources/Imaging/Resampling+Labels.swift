@@ -79,6 +79,7 @@ extension Resampling {
     let (inputArea, area) = (source.rows * source.columns, target.rows * target.columns)
     let labels = try budget.allocate((inputArea + 3 * area) * 2, "resampling slices")
     let doubles = try budget.allocate(resizer.scratchDoubles * 8, "resampling scratch")
+    defer { withExtendedLifetime((labels, doubles)) {} }
     guard let plane = labels.elements(Int16.self).baseAddress, let scratch = doubles.elements(Double.self).baseAddress
     else { return }
     let slots = plane + inputArea

@@ -20,21 +20,29 @@ struct VolumeResizer {
     emit: (_ index: Int, _ values: UnsafePointer<Double>, _ count: Int) -> Void
   ) throws(MedDINOError) {
     let scratch = try budget.allocate(plane.scratchDoubles * 8, "resampling scratch")
+    defer { withExtendedLifetime(scratch) {} }
     let doubles = scratch.elements(Double.self)
     guard let base = doubles.baseAddress else { return }
     let width = plane.newColumns
     let area = plane.newRows * width
     if axis.isIdentity {
       for slice in 0..<axis.length {
-        plane.produceRows(scratch: base) { load(slice, $0, $1) } emit: { emit(slice * area + $0 * width, $1, width) }
+        plane.produceRows(scratch: base) {
+          load(slice, $0, $1)
+        } emit: {
+          emit(slice * area + $0 * width, $1, width)
+        }
       }
       return
     }
     let bytes = try Checked.product([axis.length, area, 8], "resampling intermediate", kind: .shape)
     let middle = try budget.allocate(bytes, "resampling intermediate")
+    defer { withExtendedLifetime(middle) {} }
     guard let planes = middle.elements(Double.self).baseAddress else { return }
     for slice in 0..<axis.length {
-      plane.produceRows(scratch: base) { load(slice, $0, $1) } emit: { row, line in
+      plane.produceRows(scratch: base) {
+        load(slice, $0, $1)
+      } emit: { row, line in
         (planes + slice * area + row * width).update(from: line, count: width)
       }
     }
@@ -46,6 +54,7 @@ struct VolumeResizer {
     _ emit: (Int, UnsafePointer<Double>, Int) -> Void
   ) throws(MedDINOError) {
     let block = try budget.allocate((axis.filterLength + 1) * blockWidth * 8, "resampling scratch")
+    defer { withExtendedLifetime(block) {} }
     guard let rows = block.elements(Double.self).baseAddress else { return }
     let result = rows + axis.filterLength * blockWidth
     var start = 0

@@ -27,12 +27,20 @@ extension Model {
     } else if plans != nil {
       throw .invalid("config has plans but no dataset")
     }
-    if let task { try Primus.Configuration(encoder: encoder, taps: task.taps, classes: task.scheme.heads.count).validate() }
+    if let task {
+      try Primus.Configuration(encoder: encoder, taps: task.taps, classes: task.scheme.heads.count).validate()
+      let channels = task.configuration.normalization.count
+      guard channels == 1 || channels == encoder.inputChannels else {
+        throw .invalid("in_chans is \(encoder.inputChannels), the plan has \(channels) channels; expected the same number, or one channel")
+      }
+    }
     let provenance = JSON.object(("created", .string("random weights")), ("seed", .string(String(seed)))).text()
-    return Model(
+    let model = Model(
       context: context, encoder: encoder, task: task, labels: try ModelText.labels(task, stored: nil),
       metadata: ModelText.metadata(encoder, task, layout: "created", licence: licence, provenance: provenance),
       members: [InitialParameters(seed: seed, configuration: encoder)])
+    try model.checkFit()
+    return model
   }
 
   private static func encoderConfiguration(_ json: JSON?) throws(MedDINOError) -> EncoderConfiguration {

@@ -2,7 +2,7 @@ public import Imaging
 internal import Networks
 public import Platform
 public import Segmentation
-internal import Tensors
+public import Tensors
 
 /// What a run would take.
 public struct RunEstimate: Sendable {
@@ -27,7 +27,8 @@ extension Model {
     let device = context.device.limited(to: budget)
     try control.begin("load", from: 0, to: 0.01)
     let pipeline = try pipeline(options, device: device)
-    context.log(.info, "segmenting \(channels.first?.geometry.dims ?? []) voxels with \(device.name) kernels, \(options.precision.rawValue)")
+    context.log(
+      .info, "segmenting \(channels.first?.geometry.dims ?? []) voxels with \(device.name) kernels, \(options.precision.rawValue)")
     let report = try pipeline.run(
       channels, labels: labels, probabilities: probabilities, options: resolved(options), pool: context.pool, in: budget,
       control: control, progress: 0.01...1)
@@ -47,17 +48,42 @@ extension Model {
   }
 
   /// What `segment` would take for an image of this geometry; nothing is loaded or read.
-  public func estimate(_ geometry: Geometry, options: RunOptions = RunOptions(), probabilities: Bool = false) throws(MedDINOError) -> RunEstimate {
+  public func estimate(_ geometry: Geometry, options: RunOptions = RunOptions(), probabilities: Bool = false) throws(MedDINOError)
+    -> RunEstimate
+  {
     guard let task, let configuration = primusConfiguration else { throw noDecoder }
-    let network = ShapeOnlyNetwork(classes: configuration.classes, inputChannels: task.configuration.normalization.count)
-    let pipeline = try VolumeSegmentation(
-      plan: task.plan, configuration: task.configuration, scheme: task.scheme, networks: members.map { _ in network })
+    let pipeline = try shapeOnlyPipeline()
     let plain = try pipeline.estimate(geometry, options: resolved(options), probabilities: probabilities, pool: context.pool)
     let patch = task.configuration.patchSize
-    let cost = NetworkCost(configuration, height: patch[0], width: patch[1], precision: options.precision, threads: context.pool.width)
+    let cost = NetworkCost(configuration, height: patch[0], width: patch[1], threads: context.pool.width)
     return RunEstimate(
       peakBytes: plain.peakBytes + cost.workspaceBytes, forwards: plain.networkCalls, flops: cost.flops * Double(plain.networkCalls))
   }
+
+  /// Checks the arguments of `segment` as far as that goes without reading a voxel or a weight. Throws: as `segment`.
+  public func check(
+    _ channels: [Volume], labels: Volume, probabilities: Volume? = nil, options: RunOptions = RunOptions()
+  ) throws(MedDINOError) {
+    try shapeOnlyPipeline().check(channels, labels: labels, probabilities: probabilities, options: resolved(options))
+  }
+
+  /// The pipeline without its networks.
+  private func shapeOnlyPipeline() throws(MedDINOError) -> VolumeSegmentation {
+    guard let task, let configuration = primusConfiguration else { throw noDecoder }
+    let network = ShapeOnlyNetwork(classes: configuration.classes, inputChannels: task.configuration.normalization.count)
+    return try VolumeSegmentation(
+      plan: task.plan, configuration: task.configuration, scheme: task.scheme, networks: members.map { _ in network })
+  }
+
+  /// Raw network outputs of prepared images [batch, channels, rows, columns], first member; for comparisons and tests.
+  /// Throws: `.unsupported` for a backbone, `.shape`, `.outOfMemory`, `.cancelled`.
+  public func logits(_ images: Tensor, precision: Precision = .float32, control: RunControl = RunControl()) throws(MedDINOError) -> Tensor {
+    guard case .primus(let network) = try network(0, precision) else { throw noDecoder }
+    return try network.logits(images, device: context.device, workspace: Workspace(context.budget), control: control)
+  }
+
+  /// Why a backbone cannot segment.
+  public var noDecoderError: MedDINOError { noDecoder }
 
   var noDecoder: MedDINOError { .unsupported("the model is a backbone without a decoder: it gives features, not labels") }
 

@@ -10,16 +10,20 @@ internal import Tensors
   UInt32(MEDDINO_VERSION_MAJOR << 16 | MEDDINO_VERSION_MINOR << 8 | MEDDINO_VERSION_PATCH)
 }
 
-/// Made once per process from constants of the build and of the processor.
-private let buildInfo: (strings: CStrings, text: UnsafePointer<CChar>) = {
+/// Made once, from constants of the build and of the processor; lives as long as the process.
+private struct BuildInfo: @unchecked Sendable {
   let strings = CStrings()
-  #if MEDDINO_OPENMP
+  let text: UnsafePointer<CChar>
+  init() {
+    #if MEDDINO_OPENMP
     let threads = "OpenMP"
-  #else
+    #else
     let threads = "own thread pool"
-  #endif
-  return (strings, strings.add("meddino \(Build.version), kernels \(InstructionSet.best.rawValue), \(threads)"))
-}()
+    #endif
+    text = strings.add("meddino \(Build.version), kernels \(InstructionSet.best.rawValue), \(threads)")
+  }
+}
+private let buildInfo = BuildInfo()
 @c @implementation public func meddino_build_info() -> UnsafePointer<CChar>? { buildInfo.text }
 
 @c @implementation public func meddino_status_name(_ status: meddino_status) -> UnsafePointer<CChar>? {

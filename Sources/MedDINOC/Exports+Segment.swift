@@ -26,7 +26,9 @@ struct ParsedRun: @unchecked Sendable {
     guard let pointer else { return }
     raw = try read(pointer, "options", defaults: raw)
     if raw.tile_step != 0 {
-      guard raw.tile_step > 0, raw.tile_step <= 1 else { throw .invalid("options.tile_step is \(raw.tile_step), expected a value in (0, 1], or 0") }
+      guard raw.tile_step > 0, raw.tile_step <= 1 else {
+        throw .invalid("options.tile_step is \(raw.tile_step), expected a value in (0, 1], or 0")
+      }
       options.segmentation.tileStep = raw.tile_step
     }
     guard (-1...3).contains(raw.mirror_axes) else { throw .invalid("options.mirror_axes is \(raw.mirror_axes), expected -1 to 3") }
@@ -140,6 +142,7 @@ private func inputs(_ channels: UnsafePointer<UnsafePointer<meddino_volume>?>?, 
     let target = try volume(labels, "labels", .output)
     let scores = try probabilities.map { (pointer) throws(MedDINOError) in try volume(pointer, "probabilities", .output) }
     let run = try ParsedRun(options)
+    try model.check(inputs, labels: target, probabilities: scores, options: run.options)
     let job = Job()
     try job.start { (job) throws(MedDINOError) in
       Report(try model.segment(inputs, labels: target, probabilities: scores, options: run.options, control: run.control(job)))

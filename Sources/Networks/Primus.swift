@@ -57,8 +57,10 @@ public final class Primus: Sendable {
     let input = try repeated(images, workspace)
     let blocks = configuration.taps.sorted()
     var taps: [Tensor] = []
+    // The encoder is most of the arithmetic; the decoder reports by groups of tokens.
+    let encoderShare = 0.7
     let tokens = try encoder.tokens(
-      input, blocks: Set(blocks), device: device, workspace: workspace, control: control)
+      input, blocks: Set(blocks), device: device, workspace: workspace, control: control, progressEnd: encoderShare)
     for block in blocks {
       guard let tap = tokens[block] else { continue }
       encoder.normalize(tap, device: device, into: tap)
@@ -69,7 +71,7 @@ public final class Primus: Sendable {
     let logits = try workspace.tensor("logits", [images.shape[0], configuration.classes, grid.rows * p, grid.columns * p])
     try decoder.decode(
       taps, prefixTokens: configuration.encoder.prefixTokens, rows: grid.rows, columns: grid.columns, into: logits, device: device,
-      workspace: workspace, control: control)
+      workspace: workspace, control: control, progress: encoderShare...1)
     return logits
   }
 

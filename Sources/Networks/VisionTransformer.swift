@@ -45,10 +45,11 @@ public final class VisionTransformer: Sendable {
 
   /// Token tensors [batch, prefix + patches, dim] after each block of `blocks` (in block order), before the final norm.
   /// Shapes: images [batch, channels, H, W]; mask [batch, patches] uint8 or nil.
+  /// Progress is reported before every block, up to `progressEnd` of the control's current part.
   /// Throws: `.shape`, `.outOfMemory`, `.cancelled`. The results live in memory of their own, not in the workspace.
   public func tokens(
     _ images: Tensor, mask: Tensor? = nil, blocks: Set<Int>, draws: TrainingDraws? = nil, device: any Device, workspace: Workspace,
-    control: RunControl = RunControl(), onBlock: ((Int) throws(MedDINOError) -> Void)? = nil
+    control: RunControl = RunControl(), progressEnd: Double = 1
   ) throws(MedDINOError) -> [Int: Tensor] {
     let run = try EncoderRun(self, images, device: device, workspace: workspace, control: control)
     try run.embed(images, mask: mask)
@@ -56,10 +57,9 @@ public final class VisionTransformer: Sendable {
     let last = blocks.max() ?? -1
     guard last < configuration.depth else { throw .invalid("block \(last) asked for, the network has \(configuration.depth)") }
     for index in 0...max(last, 0) where last >= 0 {
-      try control.check()
+      try control.update(progressEnd * Double(index) / Double(last + 1))
       try run.block(index, draws: draws)
       if blocks.contains(index) { results[index] = try run.snapshot("block \(index)") }
-      try onBlock?(index)
     }
     return results
   }

@@ -39,6 +39,7 @@ public enum PNG {
     filterRows(source, stride: stride, height: height, pixelBytes: format.rawValue, into: filtered)
     let capacity = Int(compressBound(uLong(filtered.byteCount)))
     let packed = try budget.allocate(capacity, "compressed picture")
+    defer { withExtendedLifetime((filtered, packed)) {} }
     var length = uLong(capacity)
     let code = compress2(
       packed.elements(UInt8.self).baseAddress, &length, filtered.elements(UInt8.self).baseAddress,

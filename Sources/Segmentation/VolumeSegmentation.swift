@@ -39,13 +39,8 @@ public struct VolumeSegmentation: Sendable {
     _ channels: [Volume], labels: Volume, probabilities: Volume? = nil, options: SegmentationOptions = SegmentationOptions(),
     pool: ThreadPool, in budget: MemoryBudget, control: RunControl = RunControl(), progress: ClosedRange<Double> = 0...1
   ) throws(MedDINOError) -> SegmentationReport {
+    try check(channels, labels: labels, probabilities: probabilities, options: options)
     guard let first = channels.first else { throw .shape("image has no channels, expected \(configuration.normalization.count)") }
-    let dims = first.geometry.dims
-    let largest = scheme.heads.map(\.value).filter { options.labelSubset?.contains($0) ?? true }.max() ?? 0
-    try VolumeSink.checkLabels(labels, dims: dims, largest: largest)
-    if let probabilities { try VolumeSink.checkScores(probabilities, dims: dims, channels: scheme.heads.count) }
-    try check(options, dims: dims)
-
     let orientation = try VoxelOrientation(plan: plan, geometry: first.geometry)
     let span = progress.upperBound - progress.lowerBound
     let prepared = progress.lowerBound + span * 0.02
@@ -60,6 +55,18 @@ public struct VolumeSegmentation: Sendable {
       labels: VolumeSink(orientation.apply(labels), axes: axes, pool: pool),
       probabilities: probabilities.map { VolumeSink(orientation.apply($0), axes: axes, pool: pool) },
       control: control, progress: prepared...max(prepared, progress.upperBound))
+  }
+
+  /// Everything about a run that can be checked without reading a voxel. Throws: `.shape`, `.invalid`, `.unsupported`.
+  public func check(
+    _ channels: [Volume], labels: Volume, probabilities: Volume? = nil, options: SegmentationOptions = SegmentationOptions()
+  ) throws(MedDINOError) {
+    let inputs = try CaseChannels(channels, count: configuration.normalization.count, transposeForward: plan.transposeForward)
+    let dims = inputs.geometry.dims
+    let largest = scheme.heads.map(\.value).filter { options.labelSubset?.contains($0) ?? true }.max() ?? 0
+    try VolumeSink.checkLabels(labels, dims: dims, largest: largest)
+    if let probabilities { try VolumeSink.checkScores(probabilities, dims: dims, channels: scheme.heads.count) }
+    try check(options, dims: dims)
   }
 
   func check(_ options: SegmentationOptions, dims: [Int]) throws(MedDINOError) {

@@ -78,7 +78,17 @@ public struct Tensor: Sendable {
     if dtype == .float32 { return self }
     let result = try Tensor(shape, .float32, in: budget, "float32 copy")
     let out = result.floats
-    for index in 0..<count { out[index] = Float(value(index)) }
+    switch dtype {
+    case .bfloat16:
+      let from = elements(UInt16.self)
+      for index in 0..<count { out[index] = floatFromBFloat16(from[index]) }
+    case .float16:
+      let from = elements(UInt16.self)
+      for index in 0..<count { out[index] = floatFromFloat16(from[index]) }
+    default:
+      for index in 0..<count { out[index] = Float(pointer.loadElement(dtype, index)) }
+    }
+    withExtendedLifetime(buffer) {}
     return result
   }
 }

@@ -2,9 +2,11 @@ public import Platform
 
 extension JSON {
   /// Reads one JSON text. Besides the standard, `NaN`, `Infinity` and `-Infinity` are numbers, as Python writes them.
+  ///
+  /// `uniqueKeys`: a repeated key is a fault instead of replacing the earlier value.
   /// Throws: `.format` with the line of the fault.
-  public static func parse(_ bytes: [UInt8], source: String) throws(MedDINOError) -> JSON {
-    var parser = JSONParser(bytes: bytes, source: source)
+  public static func parse(_ bytes: [UInt8], source: String, uniqueKeys: Bool = false) throws(MedDINOError) -> JSON {
+    var parser = JSONParser(bytes: bytes, source: source, uniqueKeys: uniqueKeys)
     return try parser.document()
   }
   public static func parse(_ text: String, source: String) throws(MedDINOError) -> JSON {
@@ -17,11 +19,13 @@ private struct JSONParser {
   static let depthLimit = 128
   let bytes: [UInt8]
   let source: String
+  let uniqueKeys: Bool
   var at = 0
 
-  init(bytes: [UInt8], source: String) {
+  init(bytes: [UInt8], source: String, uniqueKeys: Bool) {
     self.bytes = bytes
     self.source = source
+    self.uniqueKeys = uniqueKeys
     if bytes.starts(with: [0xef, 0xbb, 0xbf]) { at = 3 }
   }
 
@@ -38,7 +42,7 @@ private struct JSONParser {
   }
 
   mutating func skipSpace() {
-    while at < bytes.count, [32, 9, 10, 13].contains(bytes[at]) { at += 1 }
+    while let byte = next, byte == 32 || byte == 10 || byte == 9 || byte == 13 { at += 1 }
   }
   var next: UInt8? { at < bytes.count ? bytes[at] : nil }
 
@@ -82,6 +86,7 @@ private struct JSONParser {
       skipSpace()
       guard next == UInt8(ascii: ":") else { throw fault("expected ':' after the key \"\(key)\"") }
       at += 1
+      if uniqueKeys, result[key] != nil { throw fault("the key \"\(key)\" appears twice") }
       result[key] = try value(depth: depth + 1)
       if try endOfList(UInt8(ascii: "}")) { return .object(result) }
     }
@@ -130,9 +135,35 @@ private struct JSONParser {
   }
   private func finish(_ start: Int, _ isInteger: Bool) throws(MedDINOError) -> JSON {
     let text = String(decoding: bytes[start..<at], as: UTF8.self)
-    if isInteger, let value = Int(text) { return .integer(value) }
-    guard text.utf8.count <= 400, let value = Double(text) else { throw fault("\"\(text.prefix(40))\" is no value") }
+    if Self.isNumber(bytes[start..<at]), isInteger, let value = Int(text) { return .integer(value) }
+    guard Self.isNumber(bytes[start..<at]), text.utf8.count <= 400, let value = Double(text) else {
+      throw fault("\"\(text.prefix(40))\" is no value")
+    }
     return .number(value)
+  }
+
+  /// -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
+  private static func isNumber(_ text: ArraySlice<UInt8>) -> Bool {
+    var rest = text
+    func digits(_ rest: inout ArraySlice<UInt8>) -> Int {
+      let count = rest.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }.count
+      rest = rest.dropFirst(count)
+      return count
+    }
+    if rest.first == UInt8(ascii: "-") { rest = rest.dropFirst() }
+    let leadingZero = rest.first == UInt8(ascii: "0")
+    let whole = digits(&rest)
+    guard whole == 1 || whole > 1 && !leadingZero else { return false }
+    if rest.first == UInt8(ascii: ".") {
+      rest = rest.dropFirst()
+      guard digits(&rest) > 0 else { return false }
+    }
+    if let mark = rest.first, mark | 0x20 == UInt8(ascii: "e") {
+      rest = rest.dropFirst()
+      if let sign = rest.first, sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") { rest = rest.dropFirst() }
+      guard digits(&rest) > 0 else { return false }
+    }
+    return rest.isEmpty
   }
 
   mutating func string() throws(MedDINOError) -> String {
@@ -177,7 +208,9 @@ private struct JSONParser {
   }
 
   private mutating func hexadecimal() throws(MedDINOError) -> UInt32 {
-    guard at + 4 <= bytes.count, let value = UInt32(String(decoding: bytes[at..<at + 4], as: UTF8.self), radix: 16) else {
+    guard at + 4 <= bytes.count, bytes[at] != UInt8(ascii: "+"), bytes[at] != UInt8(ascii: "-"),
+      let value = UInt32(String(decoding: bytes[at..<at + 4], as: UTF8.self), radix: 16)
+    else {
       throw fault("a \\u escape needs four hexadecimal digits")
     }
     at += 4

@@ -12,6 +12,12 @@ extension PickleMachine {
     case "torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state":
       guard let first = arguments.first else { throw fault("a parameter without a tensor") }
       return first
+    case "torch._tensor _rebuild_from_type_v2":
+      // (function, type, arguments, state): a tensor with attributes or of a subclass.
+      guard case .global("torch._utils _rebuild_tensor_v2")? = arguments.first, arguments.count == 4,
+        let inner = node(arguments[2], .tuple)
+      else { return .opaque(name) }
+      return try tensor(inner.items)
     case "collections OrderedDict": return try orderedDict(arguments)
     case "builtins set", "__builtin__ set", "builtins frozenset", "__builtin__ frozenset":
       guard arguments.count <= 1 else { throw fault("a set of \(arguments.count) arguments") }

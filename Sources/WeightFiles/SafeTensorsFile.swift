@@ -27,22 +27,36 @@ public final class SafeTensorsFile: Sendable {
     guard length >= 2, length <= Self.headerLimit, Int(length) <= source.size - 8 else {
       throw .format("\(source.name): not a safetensors file, or truncated: header of \(length) bytes in a file of \(source.size)")
     }
-    let header = try JSON.parse(try source.bytes(at: 8, count: Int(length)), source: source.name)
+    let header = try JSON.parse(try source.bytes(at: 8, count: Int(length)), source: source.name, uniqueKeys: true)
     guard let object = header.objectValue else { throw .format("\(source.name): the header is not an object") }
     let start = 8 + Int(length)
     var entries: [String: Entry] = [:]
     var metadata: [String: String] = [:]
     for (name, value) in object.entries {
       if name == "__metadata__" {
-        for (key, text) in value.objectValue?.entries ?? [] { metadata[key] = text.stringValue }
+        metadata = try Self.metadata(value, source)
       } else {
         entries[name] = try Self.entry(name, value, start: start, source: source)
       }
     }
-    names = entries.keys.sorted { (entries[$0]?.offset ?? 0, $0) < (entries[$1]?.offset ?? 0, $1) }
+    // An empty tensor comes before the one whose data begins at the same place.
+    let places = object.keys.enumerated().compactMap { place, name in
+      entries[name].map { (offset: $0.offset, size: $0.byteCount, place: place, name: name) }
+    }
+    names = places.sorted { ($0.offset, $0.size, $0.place) < ($1.offset, $1.size, $1.place) }.map(\.name)
     self.entries = entries
     self.metadata = metadata
     try Self.checkContiguous(names.compactMap { entries[$0] }, start: start, source: source)
+  }
+
+  private static func metadata(_ value: JSON, _ source: any ByteSource) throws(MedDINOError) -> [String: String] {
+    var metadata: [String: String] = [:]
+    guard let object = value.objectValue else { throw .format("\(source.name): __metadata__ is not an object") }
+    for (key, value) in object.entries {
+      guard let text = value.stringValue else { throw .format("\(source.name): __metadata__ \"\(key)\" is not a text") }
+      metadata[key] = text
+    }
+    return metadata
   }
 
   private static func entry(_ name: String, _ value: JSON, start: Int, source: any ByteSource) throws(MedDINOError) -> Entry {

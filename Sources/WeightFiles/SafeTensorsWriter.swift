@@ -28,6 +28,7 @@ public enum SafeTensorsWriter {
         throw MedDINOError(.internal, "\(item.name) has shape \(tensor.shape), \(item.shape) was announced")
       }
       try file.write(UnsafeRawBufferPointer(tensor.bytes))
+      withExtendedLifetime(tensor) {}
     }
     try file.commit()
   }

@@ -13,7 +13,12 @@ public final class TorchArchive: Sendable {
   static let pickleLimit = 64 << 20
 
   /// True when the first bytes are those of such a file or of one of PyTorch's older formats.
-  public static func recognises(_ head: [UInt8]) -> Bool { head.starts(with: [0x50, 0x4b]) || head.first == 0x80 }
+  ///
+  /// `head`: at least 9 bytes where the file has them. The header length of a safetensors file can begin with the same bytes.
+  public static func recognises(_ head: [UInt8]) -> Bool {
+    let isSafeTensors = head.count >= 9 && head[4..<8].allSatisfy { $0 == 0 } && head[8] == UInt8(ascii: "{")
+    return !isSafeTensors && (head.starts(with: [0x50, 0x4b]) || head.first == 0x80)
+  }
 
   /// Throws: `.format` when the file is damaged or something else, `.unsupported` for PyTorch's other formats, `.outOfMemory`, `.io`.
   public init(_ source: any ByteSource, in budget: MemoryBudget) throws(MedDINOError) {
@@ -23,6 +28,9 @@ public final class TorchArchive: Sendable {
     let top = try Self.topFolder(members, source)
     guard members[top + "constants.pkl"] == nil, !members.keys.contains(where: { $0.hasPrefix(top + "code/") }) else {
       throw .unsupported("\(source.name): a TorchScript program; save the model's state_dict with torch.save instead")
+    }
+    if let squeezed = members.values.first(where: { !$0.isPlain }) {
+      throw .unsupported("\(source.name): member \"\(squeezed.name)\" is compressed; PyTorch stores members as they are")
     }
     isSwapped = try Self.isBigEndian(members[top + "byteorder"], source)
     guard let pickle = members[top + "data.pkl"], pickle.size <= Self.pickleLimit else {

@@ -1,15 +1,17 @@
 import Platform
 
-/// The members of a ZIP file that stores its members as they are, as PyTorch writes it.
+/// Where the members of a ZIP file lie. PyTorch stores them as they are; a compressed one is listed, but never decompressed.
 ///
-/// Only the directory and the local headers are read. Every position and size is checked against the file, members may not overlap,
-/// and nothing is ever decompressed. Source: model specification 2.6.
+/// Only the directory and the local headers are read. Every position and size is checked against the file, members may not overlap.
+/// Source: model specification 2.6.
 struct ZipDirectory {
   struct Member: Sendable {
     let name: String
     /// Where the bytes begin, past the local header.
     let offset: Int
     let size: Int
+    /// The bytes are the contents themselves.
+    let isPlain: Bool
   }
   private(set) var members: [String: Member] = [:]
   static let directoryLimit = 64 << 20
@@ -17,7 +19,7 @@ struct ZipDirectory {
 
   private let source: any ByteSource
 
-  /// Throws: `.format` when the directory is damaged, `.unsupported` for compressed or encrypted members, `.io`.
+  /// Throws: `.format` when the directory is damaged, `.unsupported` for encrypted members, `.io`.
   init(_ source: any ByteSource) throws(MedDINOError) {
     self.source = source
     let end = try ZipEnd(source)
@@ -42,6 +44,7 @@ struct ZipDirectory {
   private struct Entry {
     let name: String
     let size: Int
+    let isPlain: Bool
     let headerOffset: Int
   }
 
@@ -57,15 +60,12 @@ struct ZipDirectory {
     let extraStart = nameStart + nameLength
     let name = try checkedName(Array(directory.bytes[nameStart..<extraStart]))
     var wide = WideFields(directory, from: extraStart, to: extraStart + extraLength)
-    guard let size = wide.resolve(plain), let storedSize = wide.resolve(stored), let headerOffset = wide.resolve(header),
+    guard let plainSize = wide.resolve(plain), let size = wide.resolve(stored), let headerOffset = wide.resolve(header),
       disk == 0 || disk == 0xffff
     else { throw damaged("sizes of \"\(name)\"") }
     guard flags & 1 == 0 else { throw .unsupported("\(source.name): member \"\(name)\" is encrypted") }
-    guard method == 0, storedSize == size else {
-      throw .unsupported("\(source.name): member \"\(name)\" is compressed; PyTorch stores members as they are")
-    }
     at = extraStart + extraLength + commentLength
-    return Entry(name: name, size: size, headerOffset: headerOffset)
+    return Entry(name: name, size: size, isPlain: method == 0 && size == plainSize, headerOffset: headerOffset)
   }
 
   private func checkedName(_ bytes: [UInt8]) throws(MedDINOError) -> String {
@@ -89,7 +89,7 @@ struct ZipDirectory {
     guard try source.bytes(at: entry.headerOffset + 30, count: nameLength) == Array(entry.name.utf8) else {
       throw damaged("local header of \"\(entry.name)\" has another name")
     }
-    return Member(name: entry.name, offset: offset, size: entry.size)
+    return Member(name: entry.name, offset: offset, size: entry.size, isPlain: entry.isPlain)
   }
 }
 

@@ -177,9 +177,11 @@ struct CKernelsTests {
       var marks = [Int32](repeating: 0, count: count + 1)
       marks.withUnsafeMutableBufferPointer { marks in
         // Each index is another element: no two threads touch the same one.
-        ck_pool_run(pool, Int64(count), { argument, index in
-          argument?.assumingMemoryBound(to: Int32.self)[Int(index)] += 1
-        }, marks.baseAddress)
+        ck_pool_run(
+          pool, Int64(count),
+          { argument, index in
+            argument?.assumingMemoryBound(to: Int32.self)[Int(index)] += 1
+          }, marks.baseAddress)
       }
       #expect(marks.prefix(count).allSatisfy { $0 == 1 } && marks[count] == 0, "count \(count)")
     }

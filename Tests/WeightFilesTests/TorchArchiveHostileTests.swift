@@ -33,8 +33,16 @@ import Testing
   }
 
   @Test func deepAndCircularObjects() {
-    #expect(message(pickle { for _ in 0..<100_000 { $0.op("]") }; for _ in 0..<99_999 { $0.op("a") } })?.contains("deeper") == true)
-    #expect(message(pickle { $0.op("]"); $0.raw([0x94]); $0.op("h", [0]); $0.op("a") })?.contains("itself") == true)
+    #expect(
+      message(
+        pickle {
+          for _ in 0..<100_000 { $0.op("]") }; for _ in 0..<99_999 { $0.op("a") }
+        })?.contains("deeper") == true)
+    #expect(
+      message(
+        pickle {
+          $0.op("]"); $0.raw([0x94]); $0.op("h", [0]); $0.op("a")
+        })?.contains("itself") == true)
     #expect(message(pickle { for _ in 0..<200_000 { $0.op("(") } }) != nil)
   }
 
@@ -55,8 +63,16 @@ import Testing
 
   @Test func stackAbuse() {
     for code in "0taesubdlRQqrhj." { #expect(message(pickle { $0.op(code) }) != nil, "\(code)") }
-    #expect(message(pickle { $0.op("N"); $0.op("("); $0.op("R") }) != nil)
-    #expect(message(pickle { $0.op("N"); $0.op("N") }) != nil)
+    #expect(
+      message(
+        pickle {
+          $0.op("N"); $0.op("("); $0.op("R")
+        }) != nil)
+    #expect(
+      message(
+        pickle {
+          $0.op("N"); $0.op("N")
+        }) != nil)
     #expect(message(pickle { $0.op("X", [255, 255, 255, 255]) }) != nil)
     #expect(message(pickle { $0.raw([0x8b, 255, 255, 255, 255]) }) != nil)
     #expect(message(pickle { $0.raw([0x95, 255, 255, 255, 255, 255, 255, 255, 255]) }) != nil)
@@ -112,9 +128,11 @@ import Testing
     #expect(survived > 0 && survived < 4000)
   }
 
-  @Test(.enabled(if: checkpointGoldens != nil, "no golden folder"), arguments: [
-    ("quirks.pth", 3000), ("forbidden_global.pth", 1500), ("official_teacher.pth", 40), ("nnunet_checkpoint.pth", 12),
-  ])
+  @Test(
+    .enabled(if: checkpointGoldens != nil, "no golden folder"),
+    arguments: [
+      ("quirks.pth", 3000), ("forbidden_global.pth", 1500), ("official_teacher.pth", 40), ("nnunet_checkpoint.pth", 12),
+    ])
   func mutationsOfOfficialFiles(name: String, rounds: Int) throws {
     let original = try InputFile.contents((checkpointGoldens ?? "") + "/" + name)
     #expect(exercise(original))

@@ -38,16 +38,17 @@ import Testing
   @Test(arguments: ["little", "big"]) func gathersViewsInBothByteOrders(order: String) throws {
     let values = (0..<12).map { Float($0) }
     let bytes = values.flatMap { order == "big" ? littleEndian($0.bitPattern.byteSwapped) : littleEndian($0.bitPattern) }
-    let archive = try open(pickle {
-      $0.op("]")
-      $0.op("(")
-      $0.tensor(key: "0", count: 12, shape: [4, 3], strides: [1, 4])
-      $0.tensor(key: "0", count: 12, shape: [2, 2], strides: [4, 1], offset: 5)
-      $0.tensor(key: "0", count: 12, shape: [2, 3], strides: [0, 2], offset: 1)
-      $0.tensor(key: "0", count: 12, shape: [2, 1, 3], strides: [6, 99, 2])
-      $0.tensor(key: "0", count: 12, shape: [0, 5], strides: [5, 1], offset: 40)
-      $0.op("e")
-    }.archive([("0", bytes)], byteOrder: order))
+    let archive = try open(
+      pickle {
+        $0.op("]")
+        $0.op("(")
+        $0.tensor(key: "0", count: 12, shape: [4, 3], strides: [1, 4])
+        $0.tensor(key: "0", count: 12, shape: [2, 2], strides: [4, 1], offset: 5)
+        $0.tensor(key: "0", count: 12, shape: [2, 3], strides: [0, 2], offset: 1)
+        $0.tensor(key: "0", count: 12, shape: [2, 1, 3], strides: [6, 99, 2])
+        $0.tensor(key: "0", count: 12, shape: [0, 5], strides: [5, 1], offset: 40)
+        $0.op("e")
+      }.archive([("0", bytes)], byteOrder: order))
     let found = try (archive.root.elements ?? []).map { try floats(archive, $0) }
     #expect(found[0] == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11])
     #expect(found[1] == [5, 6, 9, 10])
@@ -57,54 +58,86 @@ import Testing
   }
 
   @Test func neverCallsUnknownFunctions() throws {
-    let archive = try open(pickle {
-      $0.op("(")
-      $0.text("bad")
-      $0.global("os", "system")
-      $0.text("true")
-      $0.raw([0x85])
-      $0.op("R")
-      $0.text("object")
-      $0.global("argparse", "Namespace")
-      $0.op(")")
-      $0.raw([0x81])
-      $0.op("}")
-      $0.text("lr")
-      $0.int(3)
-      $0.op("s")
-      $0.op("b")
-      $0.text("after")
-      $0.int(-5)
-      $0.op("d")
-    }.archive())
+    let archive = try open(
+      pickle {
+        $0.op("(")
+        $0.text("bad")
+        $0.global("os", "system")
+        $0.text("true")
+        $0.raw([0x85])
+        $0.op("R")
+        $0.text("object")
+        $0.global("argparse", "Namespace")
+        $0.op(")")
+        $0.raw([0x81])
+        $0.op("}")
+        $0.text("lr")
+        $0.int(3)
+        $0.op("s")
+        $0.op("b")
+        $0.text("after")
+        $0.int(-5)
+        $0.op("d")
+      }.archive())
     if case .opaque(let name)? = archive.root["bad"] { #expect(name == "os.system") } else { Issue.record("not inert") }
     #expect(archive.root["object"]?.kind == "an object of argparse.Namespace")
     #expect(archive.root["after"]?.intValue == -5)
   }
 
   @Test func laterKeysReplaceEarlierOnes() throws {
-    let archive = try open(pickle {
-      $0.op("(")
-      for (key, value) in [("a", 1), ("b", 2), ("a", 3)] {
-        $0.text(key)
-        $0.int(value)
-      }
-      $0.op("d")
-    }.archive())
+    let archive = try open(
+      pickle {
+        $0.op("(")
+        for (key, value) in [("a", 1), ("b", 2), ("a", 3)] {
+          $0.text(key)
+          $0.int(value)
+        }
+        $0.op("d")
+      }.archive())
     #expect(try archive.root.json().text() == #"{"a": 3, "b": 2}"#)
   }
 
   @Test func sharedObjectsAreSeenWhole() throws {
     // A list that is put into a tuple first and filled afterwards.
-    let archive = try open(pickle {
-      $0.op("]")
-      $0.raw([0x94, 0x85])
-      $0.op("h", [0])
-      $0.int(9)
-      $0.op("a")
-      $0.op("0")
-    }.archive())
+    let archive = try open(
+      pickle {
+        $0.op("]")
+        $0.raw([0x94, 0x85])
+        $0.op("h", [0])
+        $0.int(9)
+        $0.op("a")
+        $0.op("0")
+      }.archive())
     #expect(try archive.root.json().text() == "[[9]]")
+  }
+
+  @Test func tensorsWithAttributesAreTensors() throws {
+    let archive = try open(
+      pickle {
+        $0.global("torch._tensor", "_rebuild_from_type_v2")
+        $0.op("(")
+        $0.global("torch._utils", "_rebuild_tensor_v2")
+        $0.global("torch", "Tensor")
+        $0.op("(")
+        $0.op("(")
+        $0.text("storage")
+        $0.global("torch", "FloatStorage")
+        $0.text("0")
+        $0.text("cpu")
+        $0.int(2)
+        $0.op("t")
+        $0.op("Q")
+        $0.int(0)
+        $0.tuple([2])
+        $0.tuple([1])
+        $0.raw([0x89])
+        $0.orderedDict()
+        $0.op("t")
+        $0.op("}")
+        $0.op("t")
+        $0.op("R")
+      }.archive([("0", littleEndian([3, 4]))]))
+    #expect(try floats(archive, archive.root) == [3, 4])
   }
 
   @Test func refusesOtherFormatsByName() throws {
@@ -120,6 +153,8 @@ import Testing
     var squeezed = plain.archive()
     squeezed.members[0].method = 8
     #expect(message(squeezed.bytes()).contains("compressed"))
+    squeezed.members.append(.init("model/code/x.py", [1]))
+    #expect(message(squeezed.bytes()).contains("TorchScript"))
     let v3 = pickle { $0.tensor(key: "0", count: 1, shape: [1], function: "_rebuild_tensor_v3") }
     #expect(message(v3.archive([("0", [0, 0, 0, 0])]).bytes()).contains("_rebuild_tensor_v3"))
     #expect(message(pickle { $0.op("I") }.archive().bytes()).contains("opcode 0x49"))

@@ -69,6 +69,7 @@ public struct CheckpointEntry: Sendable {
           throw .format("\(source.label): \"\(stored)\" has changed")
         }
         UnsafeMutableRawBufferPointer(rebasing: result.bytes[at...]).copyMemory(from: UnsafeRawBufferPointer(part.bytes))
+        withExtendedLifetime(part) {}
         at += part.byteCount
       }
     }

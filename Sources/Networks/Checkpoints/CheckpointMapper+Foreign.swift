@@ -63,8 +63,11 @@ extension CheckpointMapper {
         entries.append(try root == "mask_token" ? maskToken(name) : CheckpointEntry(root, [.stored(name.stored)], from: source))
       } else if let (index, rest) = split(name.clean, "layer.") {
         if let (part, isBias) = Self.projection(rest) {
-          if isBias { attentions[index, default: .init()].biases[part] = name.stored }
-          else { attentions[index, default: .init()].weights[part] = name.stored }
+          if isBias {
+            attentions[index, default: .init()].biases[part] = name.stored
+          } else {
+            attentions[index, default: .init()].weights[part] = name.stored
+          }
         } else {
           entries.append(try block(index, Self.huggingFaceRest(rest, gated: gated), name))
         }

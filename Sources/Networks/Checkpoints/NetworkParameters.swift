@@ -13,7 +13,9 @@ public struct NetworkParameters: ParameterSource, Sendable {
 
   /// The encoder alone, by bare official names.
   /// Throws: `.format` that lists what does not fit.
-  public static func collect(_ configuration: EncoderConfiguration, from contents: CheckpointContents) throws(MedDINOError) -> NetworkParameters {
+  public static func collect(_ configuration: EncoderConfiguration, from contents: CheckpointContents) throws(MedDINOError)
+    -> NetworkParameters
+  {
     try configuration.validate()
     return try .init(
       expected: configuration.parameters, found: contents.encoder.map { ($0.name, $0) }, label: contents.label,
@@ -22,7 +24,9 @@ public struct NetworkParameters: ParameterSource, Sendable {
 
   /// Encoder and decoder, named as in nnU-Net checkpoints.
   /// Throws: `.format` that lists what does not fit.
-  public static func collect(_ configuration: Primus.Configuration, from contents: CheckpointContents) throws(MedDINOError) -> NetworkParameters {
+  public static func collect(_ configuration: Primus.Configuration, from contents: CheckpointContents) throws(MedDINOError)
+    -> NetworkParameters
+  {
     try configuration.validate()
     let prefix = Primus.encoderPrefix
     let encoder = configuration.encoder.parameters.map { ParameterSpec(prefix + $0.name, $0.shape, isBuffer: $0.isBuffer) }

@@ -4,7 +4,7 @@ public import Platform
 extension CPUDevice {
   public func decode(
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, _ decoder: PackedDecoder, into logits: Tensor,
-    workspace: Workspace, control: RunControl
+    workspace: Workspace, control: RunControl, progress: ClosedRange<Double>
   ) throws(MedDINOError) {
     let run = try DecoderRun(self, decoder, patches: rows * columns, workspace)
     let (batch, perImage, dim) = (taps[0].shape[0], taps[0].shape[1], taps[0].shape[2])
@@ -16,7 +16,8 @@ extension CPUDevice {
       let grid = DecoderRun.Grid(rows: rows, columns: columns, patch: decoder.patchSize)
       var token = 0
       while token < rows * columns {
-        try control.check()
+        let done = (Double(image) + Double(token) / Double(rows * columns)) / Double(batch)
+        try control.update(progress.lowerBound + (progress.upperBound - progress.lowerBound) * done)
         let count = min(DecoderRun.groupTokens, rows * columns - token)
         run.decodeGroup(inputs, token..<token + count, grid, target)
         token += count

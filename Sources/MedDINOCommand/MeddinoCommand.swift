@@ -1,0 +1,71 @@
+import ArgumentParser
+import MedDINO
+import Platform
+
+/// The `meddino` program. Exit codes: 0 done, 1 failed, 2 wrong input (file, argument, format), 3 out of memory, 64 wrong usage,
+/// 130 interrupted.
+@main
+struct MeddinoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "meddino",
+    abstract: "Segment CT and MR volumes with MedDINOv3 networks.",
+    discussion: """
+      Exit codes: 0 done, 1 failed, 2 wrong input (a file, an argument, a format), 3 out of memory, 64 wrong usage, 130 interrupted.
+      Progress goes to standard error when it is a terminal; results go to standard output.
+      """,
+    version: Build.version,
+    subcommands: [
+      SegmentCommand.self, FeaturesCommand.self, InfoCommand.self, ConvertCommand.self, InitCommand.self, PhantomCommand.self,
+      BenchCommand.self, LogitsCommand.self,
+    ])
+}
+
+/// Options that every command with work to do has.
+struct CommonOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Threads; 0 uses every processor this process may use.", valueName: "n"))
+  var threads = 0
+  @Option(help: ArgumentHelp("Limit of the buffers, such as 8G or 500M.", valueName: "size"))
+  var maxMemory: String?
+  @Flag(name: .shortAndLong, help: "Say what is done on standard error.")
+  var verbose = false
+  @Flag(name: .shortAndLong, help: "No progress and no warnings on standard error.")
+  var quiet = false
+
+  func context() throws -> Context {
+    let log = verbose ? Log(threshold: .info) { level, message in note("\(level): \(message)") } : .silent
+    return try Context(threads: threads, maxBytes: try maxMemory.map(byteCount), log: log)
+  }
+}
+
+/// "8G", "500M", "1000" in bytes. Throws: `.invalid`.
+func byteCount(_ text: String) throws -> Int {
+  let units: [(Character, Int)] = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)]
+  let unit = units.first { text.uppercased().last == $0.0 }
+  let digits = unit == nil ? text : String(text.dropLast())
+  guard let value = Double(digits), value > 0, value * Double(unit?.1 ?? 1) < 9e18 else {
+    throw MedDINOError.invalid("--max-memory is \"\(text)\", expected a size such as 8G")
+  }
+  return Int(value * Double(unit?.1 ?? 1))
+}
+
+extension ParsableCommand {
+  /// Runs the work of a command; a failure becomes one line on standard error and an exit code.
+  func perform(_ body: () throws -> Void) throws {
+    do {
+      try body()
+    } catch let error as MedDINOError {
+      Terminal.finishProgress()
+      note("meddino: \(error.message)")
+      throw ExitCode(exitCode(error.kind))
+    }
+  }
+
+  private func exitCode(_ kind: MedDINOError.Kind) -> Int32 {
+    switch kind {
+    case .cancelled: 130
+    case .outOfMemory: 3
+    case .invalid, .io, .format, .shape, .unsupported: 2
+    case .state, .timeout, .internal: 1
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import ArgumentParser
+import MedDINO
+import Networks
+import Platform
+import Tensors
+import WeightFiles
+
+struct InfoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "info", abstract: "What a model is: network, plan, labels, provenance.")
+  @Argument(help: "Model file, nnU-Net result folder, checkpoint or backbone.") var model: String
+  @Flag(help: "As JSON.") var json = false
+  @Flag(help: "Read every weight and compare with the stored SHA-256.") var verify = false
+  @OptionGroup var opening: OpeningOptions
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      let opened = try Model.open(model, options: try opening.options(), context: try common.context())
+      if verify { try opened.verify(control: Terminal.control(quiet: common.quiet)) }
+      Terminal.finishProgress()
+      print(json ? description(opened).text(indent: 2) : text(opened))
+    }
+  }
+
+  private func description(_ model: Model) -> JSON {
+    var object = JSONObject([
+      ("kind", .string(model.task == nil ? "backbone" : "segmenter")), ("layout", .string(model.metadata["layout"] ?? "")),
+      ("members", .integer(model.memberCount)), ("parameters", .integer(model.parameterCount)), ("encoder", model.encoder.json),
+    ])
+    if let task = model.task {
+      object["taps"] = .integers(task.taps)
+      object["configuration"] = .string(task.configuration.name)
+      object["tile"] = .integers(task.configuration.patchSize)
+      object["spacing"] = .numbers(task.configuration.spacing)
+      object["channels"] = .array(task.dataset.channelNames.map(JSON.string))
+      object["mirror_axes"] = .integers(task.mirrorAxes)
+      object["regions"] = .bool(task.scheme.hasRegions)
+      object["labels"] = .array(
+        model.labels.map { label in
+          JSON.object(
+            ("value", .integer(label.value)), ("name", .string(label.name)),
+            ("rgba", .integers([label.red, label.green, label.blue, label.alpha].map(Int.init))))
+        })
+    }
+    for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { object[key] = .string(value) } }
+    return .object(object)
+  }
+
+  private func text(_ model: Model) -> String {
+    let e = model.encoder
+    var lines = [
+      "\(model.task == nil ? "backbone" : "segmenter"), \(model.metadata["layout"] ?? "unknown") layout, \(model.parameterCount) parameters"
+        + (model.memberCount > 1 ? " × \(model.memberCount) members" : ""),
+      "encoder    width \(e.embedDim), \(e.depth) blocks, \(e.heads) heads, patch \(e.patchSize), \(e.storageTokens) storage tokens, "
+        + "RoPE \(e.ropePrecision.rawValue)",
+    ]
+    if let task = model.task {
+      lines.append(
+        "plan       \(task.configuration.name), tile \(task.configuration.patchSize[0]) × \(task.configuration.patchSize[1]), "
+          + "spacing \(task.configuration.spacing[0]) × \(task.configuration.spacing[1]) mm")
+      lines.append("channels   \(task.dataset.channelNames.joined(separator: ", "))")
+      lines.append("labels     " + model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", "))
+    }
+    for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { lines.append(key.padded(11) + value) } }
+    return lines.joined(separator: "\n")
+  }
+}
+
+struct ConvertCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "convert", abstract: "Write any model that opens as one meddino model file.")
+  @Argument(help: "nnU-Net result folder, checkpoint, backbone or model file; several are combined into one ensemble.") var models: [String]
+  @Option(name: [.short, .long], help: "Model file to write, .safetensors.") var output: String
+  @Option(help: "f32, or bf16 for half the size (weights are rounded).") var precision: String?
+  @OptionGroup var opening: OpeningOptions
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      try checkOutputs([("--output", output, [".safetensors"])], inputs: models)
+      let context = try common.context()
+      var opened: [Model] = []
+      for path in models { opened.append(try Model.open(path, options: try opening.options(), context: context)) }
+      let model = opened.count == 1 ? opened[0] : try Model.combine(opened)
+      try model.save(to: output, precision: try parsePrecision(precision), control: Terminal.control(quiet: common.quiet))
+      Terminal.finishProgress()
+      if !common.quiet {
+        print("\(output): \(model.memberCount) member\(model.memberCount == 1 ? "" : "s"), \(model.parameterCount) parameters")
+      }
+    }
+  }
+}
+
+struct InitCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "init", abstract: "Write a fresh model with random weights.",
+    discussion: "A segmenter needs --plans and --dataset (nnU-Net's JSON files); without them the model is a backbone.")
+  @Option(name: [.short, .long], help: "Model file to write, .safetensors.") var output: String?
+  @Option(help: ArgumentHelp("Encoder preset: \(EncoderConfiguration.presetNames.joined(separator: ", ")).", valueName: "name"))
+  var encoder: String?
+  @Option(help: "JSON file with the whole configuration, as --print-config writes it.") var config: String?
+  @Option(help: "plans.json of the dataset.") var plans: String?
+  @Option(help: "dataset.json of the dataset.") var dataset: String?
+  @Option(help: "2D configuration of the plans.") var configuration: String?
+  @Option(help: ArgumentHelp("Blocks to tap, comma-separated; four evenly spaced ones by default.", valueName: "list")) var taps: String?
+  @Option(help: "Seed of the random weights.") var seed: UInt64 = 0
+  @Flag(help: "Print the configuration as JSON and write nothing.") var printConfig = false
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      let configuration = try text()
+      if printConfig { return print(configuration.text(indent: 2)) }
+      guard let output else { throw MedDINOError.invalid("--output is missing") }
+      try checkOutputs([("--output", output, [".safetensors"])], inputs: [])
+      let model = try Model.create(configuration.text(), seed: seed, context: try common.context())
+      try model.save(to: output, control: Terminal.control(quiet: common.quiet))
+      Terminal.finishProgress()
+      if !common.quiet { print("\(output): random weights, \(model.parameterCount) parameters") }
+    }
+  }
+
+  private func text() throws -> JSON {
+    if config != nil, plans != nil || dataset != nil || configuration != nil || taps != nil || encoder != nil {
+      throw MedDINOError.invalid("--config holds the whole configuration: --encoder, --plans, --dataset, --configuration and --taps have no place beside it")
+    }
+    if let config { return try JSON.parse(try InputFile.contents(config), source: config) }
+    let network = try EncoderConfiguration.preset(encoder ?? "meddinov3_vitb16")
+    var object = JSONObject([("encoder", network.json)])
+    object["taps"] = .integers(try taps.map { try integers($0, "--taps") } ?? Primus.Configuration.evenTaps(depth: network.depth))
+    if let plans { object["plans"] = try JSON.parse(try InputFile.contents(plans), source: plans) }
+    if let dataset { object["dataset"] = try JSON.parse(try InputFile.contents(dataset), source: dataset) }
+    if let configuration { object["configuration"] = .string(configuration) }
+    return .object(object)
+  }
+}

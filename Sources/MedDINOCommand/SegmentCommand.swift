@@ -1,0 +1,194 @@
+import ArgumentParser
+import Imaging
+import MedDINO
+import Platform
+import Reports
+import Segmentation
+import Tensors
+import WeightFiles
+
+struct SegmentCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "segment", abstract: "Label a volume: NIfTI in, NIfTI label map out.",
+    discussion: "Without options the result is that of the official pipeline: float32, tiles at half steps, mirroring as the model says.")
+
+  @Argument(help: "Model file, nnU-Net result folder or checkpoint.") var model: String
+  @Argument(help: ArgumentHelp("Image; several for a model of several channels, in its channel order.", valueName: "image"))
+  var images: [String]
+  @Option(name: [.short, .long], help: "Label map to write, .nii or .nii.gz.") var output: String
+  @Option(help: "Also write the probabilities (float32, one channel per head); memory then grows with the volume.") var probabilities:
+    String?
+  @Option(help: "Also write a sheet of slices with coloured contours.") var preview: String?
+  @Flag(help: "Print statistics and warnings as JSON.") var json = false
+  @Flag(help: "bf16 arithmetic where the processor has it, and no mirroring: several times faster, slightly different labels.") var fast =
+    false
+  @Option(help: "f32 or bf16.") var precision: String?
+  @Flag(help: "No mirroring (test-time averaging).") var noMirror = false
+  @Option(help: "Step between tiles as a part of the tile, above 0 and at most 1.") var step = 0.5
+  @Option(help: ArgumentHelp("Only this box of voxels: x0,x1,y0,y1,z0,z1, half-open.", valueName: "box")) var roi: String?
+  @Option(help: ArgumentHelp("Only these label values, comma-separated.", valueName: "values")) var labels: String?
+  @Flag(help: "Look only at the box around the body.") var bodyCrop = false
+  @OptionGroup var opening: OpeningOptions
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      try checkOutputs([("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])], inputs: images)
+      let context = try common.context()
+      let opened = try Model.open(model, options: try opening.options(), context: context)
+      guard let task = opened.task else { throw opened.noDecoderError }
+      let options = try runOptions(context)
+      let control = Terminal.control(quiet: common.quiet)
+      let start = Terminal.seconds()
+      guard let reader = NIfTI.Reader(rawValue: task.plan.imageReader) else {
+        throw MedDINOError.unsupported(
+          "the plan reads images with \(task.plan.imageReader); files are read as \(NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", "))"
+        )
+      }
+      var inputs: [NIfTI.Image] = []
+      for path in images { inputs.append(try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)) }
+      guard let first = inputs.first else { throw MedDINOError.invalid("no image given") }
+      let result = try allocate(task.scheme.largestOutput > 255 ? .uint16 : .uint8, 1, first, context)
+      let scores = try probabilities.map { _ in try allocate(.float32, task.scheme.heads.count, first, context) }
+      let report = try opened.segment(
+        inputs.map(\.volume), labels: result, probabilities: scores, options: options, control: control)
+      try NIfTI.write(first.inFileOrder(result), to: output, control: control)
+      if let probabilities, let scores { try NIfTI.write(first.inFileOrder(scores), to: probabilities, control: control) }
+      if let preview { try writePreview(preview, first.volume, result, opened, context, control) }
+      Terminal.finishProgress()
+      printReport(report, opened, seconds: Terminal.seconds() - start, precision: options.precision)
+    }
+  }
+
+  private func allocate(_ dtype: DType, _ channels: Int, _ image: NIfTI.Image, _ context: Context) throws -> Volume {
+    try Volume(allocating: dtype, channels: channels, geometry: image.volume.geometry, in: context.budget, "labels")
+  }
+
+  private func runOptions(_ context: Context) throws -> RunOptions {
+    var options = RunOptions()
+    options.precision = try parsePrecision(precision)
+    if fast {
+      if precision == nil, context.device.hasFastBFloat16 { options.precision = .bfloat16 }
+      options.mirrorAxes = []
+      if !common.quiet {
+        note(
+          "fast: \(options.precision == .bfloat16 ? "bf16 arithmetic" : "float32 (this processor has no bf16 arithmetic)"), no mirroring")
+      }
+    }
+    if noMirror { options.mirrorAxes = [] }
+    guard step > 0, step <= 1 else { throw MedDINOError.invalid("--step is \(step), expected a value above 0 and at most 1") }
+    options.segmentation.tileStep = step
+    options.segmentation.bodyCrop = bodyCrop
+    if let roi {
+      let box = try integers(roi, "--roi")
+      guard box.count == 6, box[0] < box[1], box[2] < box[3], box[4] < box[5], box.allSatisfy({ $0 >= 0 }) else {
+        throw MedDINOError.invalid("--roi is \"\(roi)\", expected x0,x1,y0,y1,z0,z1 with x0 < x1, y0 < y1, z0 < z1")
+      }
+      options.segmentation.regionOfInterest = VoxelBox(lower: [box[0], box[2], box[4]], upper: [box[1], box[3], box[5]])
+    }
+    if let labels { options.segmentation.labelSubset = try integers(labels, "--labels") }
+    return options
+  }
+
+  private func writePreview(
+    _ path: String, _ image: Volume, _ labels: Volume, _ model: Model, _ context: Context, _ control: RunControl
+  ) throws {
+    let legend: [LegendEntry] = model.labels.filter { $0.value != 0 }.map {
+      (value: $0.value, name: $0.name, rgba: Colour($0.red, $0.green, $0.blue, $0.alpha))
+    }
+    var sheet = OverlaySheet.Options()
+    sheet.title = output.split(separator: "/").last.map(String.init) ?? output
+    try OverlaySheet.write(image: image, labels: labels, legend: legend, options: sheet, to: path, in: context.budget, control: control)
+  }
+
+  private func printReport(_ report: SegmentationReport, _ model: Model, seconds: Double, precision: Precision) {
+    if json {
+      let rows = report.labels.map { label in
+        JSON.object(
+          ("value", .integer(label.value)), ("name", .string(label.name)), ("voxels", .integer(label.voxels)),
+          ("millilitres", .number(label.millilitres)), ("touches_border", .bool(label.touchesBorder)))
+      }
+      print(
+        JSON.object(
+          ("output", .string(output)), ("seconds", .number(seconds)), ("precision", .string(precision.rawValue)),
+          ("labels", .array(rows)), ("warnings", .array(report.warnings.map(JSON.string)))
+        ).text(indent: 2))
+      return
+    }
+    if common.quiet { return }
+    for warning in report.warnings { note("warning: \(warning)") }
+    let width = report.labels.map(\.name.count).max() ?? 0
+    for label in report.labels where label.voxels > 0 {
+      let name = label.name.padded(width)
+      let volume = DecimalText.fixed(label.millilitres, digits: 1).leftPadded(10)
+      print("\(name)  \(volume) ml  \(String(label.voxels).leftPadded(9)) voxels\(label.touchesBorder ? "  touches the border" : "")")
+    }
+    print("\(output) in \(Terminal.duration(seconds))")
+  }
+}
+
+/// What is opened of a model path that offers a choice.
+struct OpeningOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Folds of an nnU-Net result folder, comma-separated; all by default.", valueName: "list")) var folds: String?
+  @Option(help: "Checkpoint of an nnU-Net result folder: final or best.") var checkpoint: String?
+  @Option(help: "2D configuration of the plans.") var configuration: String?
+  @Option(help: "RoPE arithmetic of a checkpoint that does not say: bf16 (as MedDINOv3) or fp32.") var rope: String?
+
+  func options() throws -> ModelOptions {
+    var options = ModelOptions()
+    if let folds { options.folds = try integers(folds, "--folds") }
+    options.checkpoint = checkpoint
+    options.configuration = configuration
+    if let rope {
+      guard ["bf16", "fp32"].contains(rope) else { throw MedDINOError.invalid("--rope is \"\(rope)\", expected bf16 or fp32") }
+      options.encoder.ropePrecision = rope == "bf16" ? .bfloat16 : .float32
+    }
+    return options
+  }
+}
+
+func parsePrecision(_ text: String?) throws -> Precision {
+  switch text {
+  case nil, "f32": return .float32
+  case "bf16": return .bfloat16
+  default: throw MedDINOError.invalid("--precision is \"\(text ?? "")\", expected f32 or bf16")
+  }
+}
+
+let imageEndings = [".nii", ".nii.gz"]
+
+/// Refuses outputs that would be lost or fail after the work: a wrong ending, a folder that is not there, one path for two files, an
+/// input's path. Throws: `.invalid`, `.io` naming the option.
+func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])], inputs: [String]) throws {
+  var seen = Set(inputs)
+  for (option, path, endings) in outputs {
+    guard let path else { continue }
+    guard endings.contains(where: { path.hasSuffix($0) }) else {
+      throw MedDINOError.invalid("\(option) is \"\(path)\", expected a name ending in \(endings.joined(separator: " or "))")
+    }
+    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    guard FileKind.of(folder) == .directory else {
+      throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
+    }
+    guard seen.insert(path).inserted else { throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already") }
+  }
+}
+
+/// "1,2,3" as numbers. Throws: `.invalid` naming the option.
+func integers(_ text: String, _ option: String) throws -> [Int] {
+  let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+  let numbers = parts.compactMap { Int($0.trimmed) }
+  guard numbers.count == parts.count else { throw MedDINOError.invalid("\(option) is \"\(text)\", expected whole numbers with commas") }
+  return numbers
+}
+
+extension StringProtocol {
+  var trimmed: String {
+    var text = Substring(self)
+    while text.first == " " { text.removeFirst() }
+    while text.last == " " { text.removeLast() }
+    return String(text)
+  }
+  func padded(_ width: Int) -> String { String(self) + String(repeating: " ", count: Swift.max(0, width - count)) }
+  func leftPadded(_ width: Int) -> String { String(repeating: " ", count: Swift.max(0, width - count)) + String(self) }
+}

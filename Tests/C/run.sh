@@ -1,0 +1,94 @@
+#!/bin/bash
+# run.sh STAGE: compiles against an installed meddino and runs everything that uses it from outside. No network, nothing written
+# outside a temporary folder. MEDDINO_PYTHON names another python3.
+set -u
+stage=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PKG_CONFIG_PATH=$stage/lib/pkgconfig LD_LIBRARY_PATH=$stage/lib MEDDINO_LIBRARY=$stage/lib/libmeddino.so.1
+passed=0 failed=0
+strict=(-Wall -Wextra -pedantic -Werror)
+
+good() { passed=$((passed + 1)); }
+bad() { failed=$((failed + 1)); echo "FAILED: $1"; }
+# One check: the command succeeds. Its output is shown when it does not.
+must() {
+  local what=$1 output
+  shift
+  if output=$("$@" 2>&1); then good; else bad "$what"; echo "$output" | tail -40; fi
+}
+# A program that counts its own checks and ends with "NAME: N passed, M failed".
+counted() {
+  local what=$1 output status last
+  shift
+  output=$(timeout 170 "$@" 2>&1)
+  status=$?
+  echo "$output" | tail -60
+  last=$(echo "$output" | grep -oE '[0-9]+ passed, [0-9]+ failed' | tail -1)
+  if [ -z "$last" ]; then bad "$what ended with status $status and no count"; return; fi
+  passed=$((passed + ${last%% *}))
+  failed=$((failed + $(echo "$last" | awk '{print $3}')))
+  [ "$status" = 0 ] || [ "$(echo "$last" | awk '{print $3}')" != 0 ] || bad "$what ended with status $status"
+}
+
+read -ra flags <<<"$(pkg-config --cflags meddino)"
+read -ra libs <<<"$(pkg-config --libs meddino)"
+# The header alone, and twice, in every language it promises.
+for name in meddino.h meddino.hpp; do printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' $name $name >"$work/${name/./_}.c"; done
+for std in c99 c11 gnu17; do must "meddino.h as $std" gcc -std=$std "${strict[@]}" "${flags[@]}" -fsyntax-only "$work/meddino_h.c"; done
+for cxx in g++ clang++; do
+  command -v $cxx >/dev/null || { echo "skipped: no $cxx"; continue; }
+  for std in c++11 c++17 c++20; do
+    for name in meddino_h meddino_hpp; do must "$name with $cxx as $std" $cxx -x c++ -std=$std "${strict[@]}" "${flags[@]}" -fsyntax-only "$work/$name.c"; done
+  done
+done
+
+tests=()
+for source in "$here"/test_*.c; do
+  name=$(basename "$source" .c)
+  must "compile $name" gcc -std=c99 -D_GNU_SOURCE -g -O1 "${strict[@]}" "${flags[@]}" "$source" -o "$work/$name" "${libs[@]}" -lpthread -lm
+  tests+=("$name")
+done
+must "compile test_hpp" g++ -std=c++11 -g -O1 "${strict[@]}" "${flags[@]}" "$here/test_hpp.cpp" -o "$work/test_hpp" "${libs[@]}" -lpthread
+# A locale with a decimal comma, where the system can make one.
+mkdir -p "$work/locale"
+if localedef -i de_DE -f UTF-8 "$work/locale/de_DE.UTF-8" >/dev/null 2>&1; then export LOCPATH=$work/locale; fi
+for name in "${tests[@]}" test_hpp; do counted "$name" "$work/$name" "$work"; done
+unset LOCPATH
+
+# The examples, on what the tests left behind.
+must "compile segment.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/segment.c" -o "$work/segment_c" "${flags[@]}" "${libs[@]}"
+must "compile segment.cpp" g++ -std=c++11 "${strict[@]}" "$root/Examples/cpp/segment.cpp" -o "$work/segment_cpp" "${flags[@]}" "${libs[@]}"
+must "run segment.c" "$work/segment_c" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz"
+must "labels of segment.c" test -s "$work/labels_c.nii.gz"
+must "run segment.cpp" "$work/segment_cpp" "$work/m.safetensors" "$work/labels_cpp.nii.gz"
+must "labels of segment.cpp" test -s "$work/labels_cpp.nii.gz"
+if "$work/segment_c" "$work/m.safetensors" /no/such/file.nii "$work/x.nii.gz" 2>/dev/null; then bad "segment.c accepts a missing file"; else good; fi
+
+python=${MEDDINO_PYTHON:-python3}
+if "$python" -c 'import numpy' 2>/dev/null; then
+  for script in "$root"/Tests/Python/test_*.py; do counted "$(basename "$script")" "$python" -B "$script"; done
+  must "run segment.py" "$python" -B "$root/Examples/python/segment.py" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_py.nii.gz"
+  must "segment.py and segment.c agree" cmp "$work/labels_c.nii.gz" "$work/labels_py.nii.gz"
+else
+  echo "skipped: python3 with numpy is not installed"
+fi
+
+counted check-abi.sh "$here/check-abi.sh" "$(readlink -f "$stage/lib/libmeddino.so")" "$(awk '/define MEDDINO_ABI_VERSION/{print $3}' "$stage/include/meddino.h")" "$stage/include/meddino.h"
+
+# Valgrind: the AVX2 kernels (it knows no AVX-512), leaks of any handle, reads and writes out of bounds.
+if ! command -v valgrind >/dev/null; then
+  echo "skipped: valgrind is not installed"
+elif ! grep -qw avx2 /proc/cpuinfo; then
+  echo "skipped: valgrind needs a processor with AVX2 here"
+else
+  for name in test_arguments test_volumes test_images test_features; do
+    MEDDINO_SIMD=avx2 counted "valgrind $name" valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+      --errors-for-leak-kinds=definite "$work/$name" "$work"
+  done
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,198 @@
+// The C++ header: ownership, exceptions, callbacks.
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include <meddino.hpp>
+extern "C" {
+#include "check.h"
+}
+
+static const char config[] = R"({"encoder": {"embed_dim": 64, "depth": 2, "num_heads": 2, "n_storage_tokens": 2, "layerscale_init": 1.0}, "taps": [0, 1],
+ "plans": {"transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2], "configurations": {"2d": {"patch_size": [32, 32], "spacing": [1.0, 1.0],
+ "normalization_schemes": ["ZScoreNormalization"], "use_mask_for_norm": [false]}}},
+ "dataset": {"channel_names": {"0": "MR"}, "labels": {"background": 0, "liver": 1, "spleen": 2}, "numTraining": 4, "file_ending": ".nii.gz"}})";
+
+template <class F>
+static meddino_status code_of(F function) {
+  try {
+    function();
+  } catch (const meddino::Error &error) {
+    return error.what()[0] != 0 ? error.code() : MEDDINO_E_INTERNAL;
+  }
+  return MEDDINO_OK;
+}
+struct Stop {
+  int value;
+};
+
+template <class T>
+static void move_only() {
+  CHECK(!std::is_copy_constructible<T>::value && !std::is_copy_assignable<T>::value);
+  CHECK(std::is_nothrow_move_constructible<T>::value && std::is_move_assignable<T>::value);
+}
+
+int main(int count, char **arguments) {
+  const std::string folder = count > 1 ? arguments[1] : ".";
+  move_only<meddino::Context>();
+  move_only<meddino::Image>();
+  move_only<meddino::Model>();
+  move_only<meddino::Report>();
+  move_only<meddino::Features>();
+  move_only<meddino::Cancel>();
+  move_only<meddino::Job>();
+  CHECK(meddino::version() == meddino_version() && !meddino::build_info().empty());
+
+  std::vector<float> voxels(40 * 36 * 3);
+  for (size_t i = 0; i < voxels.size(); i++) voxels[i] = static_cast<float>((i * 37 + i / 40 * 11) % 200);
+  std::vector<std::uint8_t> labels(voxels.size(), 99), again(voxels.size(), 98);
+  const meddino_volume in = meddino::view(voxels.data(), 40, 36, 3, 0.9, 0.9, 3);
+  const meddino_volume out = meddino::writable(labels.data(), in), out_again = meddino::writable(again.data(), in);
+  meddino::check(in);
+
+  std::atomic<int> lines(0);
+  meddino::ContextOptions options;
+  options.threads = 2;
+  options.log_level = MEDDINO_LOG_DEBUG;
+  options.log = [&](int, const char *) {
+    lines++;
+    throw Stop{1};  // dropped
+  };
+  std::unique_ptr<meddino::Context> context(new meddino::Context(options));
+  meddino::Model model = meddino::Model::create(*context, config, 5);
+  const meddino::Report report = model.segment(in, out);
+  CHECK(lines > 0);
+  CHECK(report.labels().size() == 2 && model.labels().size() == 3 && model.labels()[1].name == "liver");
+  CHECK(model.info().depth == 2 && model.metadata("configuration") == "2d" && model.metadata("nothing").empty());
+
+  // Saved, opened by path and from memory, combined with itself.
+  model.save(folder + "/hpp.safetensors");
+  std::vector<std::uint8_t> bytes;
+  FILE *file = fopen((folder + "/hpp.safetensors").c_str(), "rb");
+  for (int c = fgetc(file); c != EOF; c = fgetc(file)) bytes.push_back(static_cast<std::uint8_t>(c));
+  fclose(file);
+  {
+    meddino::Model opened = meddino::Model::open(*context, folder + "/hpp.safetensors"), read = meddino::Model::open_memory(*context, std::move(bytes));
+    opened.segment(in, out_again);
+    CHECK(labels == again);
+    meddino::Model both = meddino::Model::combine({&read, &model});
+    CHECK(both.info().members == 2);
+    both.segment(in, out_again);
+    CHECK(labels == again);
+    read = std::move(opened);
+    read.segment(in, out_again);
+  }
+  CHECK(code_of([&] { meddino::Model::open(*context, "/no/such/file"); }) == MEDDINO_E_IO);
+  CHECK(code_of([&] { meddino::Model::open_memory(*context, std::vector<std::uint8_t>()); }) != MEDDINO_OK);
+  CHECK(code_of([&] { meddino::Model::create(*context, "{\"x\": 1}", 1); }) == MEDDINO_E_INVALID);
+  CHECK(code_of([&] { meddino::Model::combine({}); }) == MEDDINO_E_INVALID);
+  CHECK(code_of([&] { meddino::Model::combine({&model, nullptr}); }) == MEDDINO_E_INVALID);
+
+  // Images.
+  const meddino::Image image = meddino::Image::copy(*context, in);
+  image.write(folder + "/hpp.nii.gz");
+  meddino::Image back = meddino::Image::read(*context, folder + "/hpp.nii.gz");
+  CHECK(memcmp(back.view().data, voxels.data(), voxels.size() * sizeof(float)) == 0);
+  const meddino::Model::Segmented segmented = model.segment(back);
+  CHECK(memcmp(segmented.labels.view().data, labels.data(), labels.size()) == 0 && segmented.report.labels().size() == 2);
+
+  // Progress: values, stopping, and exceptions of any type.
+  meddino::RunOptions run;
+  double last = 0;
+  long calls = 0;
+  run.progress = [&](double fraction, const char *) {
+    last = fraction;
+    calls++;
+    return true;
+  };
+  model.segment(in, out_again, run);
+  CHECK(last == 1 && calls > 10);
+  run.progress = [](double, const char *) { return false; };
+  CHECK(code_of([&] { model.segment(in, out_again, run); }) == MEDDINO_E_CANCELLED);
+  int caught = 0;
+  for (long k = 0; k < calls; k += 5) {
+    long at = 0;
+    run.progress = [&](double, const char *) {
+      if (at++ == k) throw Stop{static_cast<int>(k)};
+      return true;
+    };
+    try {
+      model.segment(in, out_again, run);
+    } catch (const Stop &stop) {
+      caught += stop.value == k;
+    }
+    try {
+      at = 0;
+      meddino::Job job = model.segment_async({in}, out_again, nullptr, run);
+      job.wait();
+    } catch (const Stop &stop) {
+      caught += stop.value == k;
+    }
+  }
+  CHECK(caught == 2 * ((calls + 4) / 5));
+
+  // Jobs and cancelling.
+  {
+    meddino::Job job = model.segment_async({in}, out_again);
+    CHECK(job.wait());
+    CHECK(job.wait(0) && job.progress() == 1 && job.report().labels().size() == 2);
+    CHECK(labels == again);
+    meddino::Cancel cancel;
+    meddino::RunOptions stopped;
+    stopped.cancel = &cancel;
+    stopped.progress = [](double, const char *) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      return true;
+    };
+    job = model.segment_async({in}, out_again, nullptr, stopped);
+    CHECK(!job.wait(1));
+    CHECK(code_of([&] { job.report(); }) == MEDDINO_E_STATE);
+    cancel.request();
+    CHECK(code_of([&] { job.wait(); }) == MEDDINO_E_CANCELLED);
+    meddino::Job moved = std::move(job);
+    CHECK(code_of([&] { moved.wait(); }) == MEDDINO_E_CANCELLED);
+    stopped.cancel = nullptr;
+    moved = model.segment_async({in}, out_again, nullptr, stopped);  // the old one goes, then this one, while it runs
+  }
+  meddino::RunOptions bad;
+  bad.roi = {1, 2, 3};
+  CHECK(code_of([&] { model.segment(in, out_again, bad); }) == MEDDINO_E_INVALID);
+  bad.roi = {0, 10, 0, 10, 0, 1};
+  bad.label_subset = {1};
+  model.segment(in, out_again, bad);
+  CHECK(again[36 * 40 + 5] == 0 && again[0] <= 1);
+  CHECK(model.estimate(in).tiles > 0);
+
+  // Features.
+  meddino::FeatureOptions wanted;
+  wanted.blocks = {0, 1};
+  meddino::Features features = model.features(in, wanted);
+  context.reset();  // parents first
+  model = meddino::Model(std::move(model));
+  CHECK(features.view().shape[1] == 2 && features.view().shape[4] == 64);
+  std::vector<std::uint8_t> rgb(3 * 3 * 3 * 3);
+  std::vector<float> cosine(3 * 3 * 3);
+  meddino_volume grid = meddino::volume();
+  grid.dims[0] = grid.dims[1] = grid.dims[2] = 3;
+  features.pca(nullptr, meddino::writable(rgb.data(), grid, 3));
+  features.similarity({5, 5, 3}, meddino::writable(cosine.data(), grid));
+  CHECK(cosine[9] > 0.9999f);
+  CHECK(code_of([&] { features.similarity({}, meddino::writable(cosine.data(), grid)); }) == MEDDINO_E_INVALID);
+  CHECK(code_of([&] { features.similarity({1, 2}, meddino::writable(cosine.data(), grid)); }) == MEDDINO_E_INVALID);
+  CHECK(code_of([&] { features.similarity({1e9, 0, 0}, meddino::writable(cosine.data(), grid)); }) == MEDDINO_E_INVALID);
+  wanted.blocks.assign(9, 0);
+  CHECK(code_of([&] { model.features(in, wanted); }) == MEDDINO_E_INVALID);
+  run.progress = [](double, const char *) -> bool { throw Stop{7}; };
+  bool stopped = false;
+  try {
+    model.features(in, meddino::FeatureOptions(), run);
+  } catch (const Stop &stop) {
+    stopped = stop.value == 7;
+  }
+  CHECK(stopped);
+  return check_end("test_hpp");
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The command line as a user meets it: a phantom, a model, its labels, and every kind of failure with its exit code.
+# Usage: run.sh STAGE
+set -uo pipefail
+stage=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
+meddino=$stage/bin/meddino
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+passed=0
+failed=0
+# check NAME EXPECTED-EXIT COMMAND...
+check() {
+  local name=$1 expected=$2
+  shift 2
+  "$@" >out.txt 2>err.txt </dev/null
+  local code=$?
+  if [ "$code" = "$expected" ]; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED $name: exit $code, expected $expected: $(head -c 300 err.txt)"
+  fi
+}
+holds() { # holds NAME TEST...
+  local name=$1
+  shift
+  if "$@"; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED $name"
+  fi
+}
+
+check "phantom" 0 "$meddino" phantom ct.nii.gz --single --labels truth.nii.gz --size 96,96,4 --seed 3
+check "init" 0 "$meddino" init --config "$here/Examples/demo-model.json" -o m.safetensors
+check "info" 0 "$meddino" info m.safetensors --verify --json
+holds "info is JSON with labels" grep -q '"liver"' out.txt
+check "segment" 0 "$meddino" segment m.safetensors ct.nii.gz -o labels.nii.gz --preview sheet.png --json
+holds "segment reports labels" grep -q '"millilitres"' out.txt
+holds "segment is quiet" test ! -s err.txt
+holds "preview is a PNG" test "$(head -c 4 sheet.png | tail -c 3)" = PNG
+check "one thread gives the same" 0 "$meddino" segment m.safetensors ct.nii.gz -o labels1.nii.gz --threads 1 --quiet
+holds "same bytes with 1 and 2 threads" cmp -s labels.nii.gz labels1.nii.gz
+check "fast" 0 "$meddino" segment m.safetensors ct.nii.gz -o fast.nii.gz --fast
+holds "fast says so" grep -q '^fast:' err.txt
+check "region of interest" 0 "$meddino" segment m.safetensors ct.nii.gz -o roi.nii.gz --roi 10,60,20,70,1,3 --labels 1,2
+check "probabilities" 0 "$meddino" segment m.safetensors ct.nii.gz -o p.nii --probabilities prob.nii --no-mirror --step 1
+holds "probabilities have a channel per label" test "$(stat -c %s prob.nii)" = $((352 + 96 * 96 * 4 * 9 * 4))
+check "convert to bf16" 0 "$meddino" convert m.safetensors -o half.safetensors --precision bf16
+holds "half the size" test "$(stat -c %s half.safetensors)" -lt $(($(stat -c %s m.safetensors) * 6 / 10))
+check "ensemble" 0 "$meddino" convert m.safetensors half.safetensors -o two.safetensors
+check "segment with an ensemble" 0 "$meddino" segment two.safetensors ct.nii.gz -o two.nii.gz --no-mirror --quiet
+check "features" 0 "$meddino" features m.safetensors ct.nii.gz -o f.safetensors --pca pca.png --slices 1,3 --blocks 1,3 --size 96,64
+check "dataset" 0 "$meddino" phantom data --cases 2 --test-cases 1 --organs 3
+holds "dataset layout" test -f data/Dataset900_Phantom/imagesTr/phantom_000_0000.nii.gz
+check "print config" 0 "$meddino" init --encoder vit_small --print-config
+check "bench" 0 "$meddino" bench --encoder vit_small --size 64 --runs 1 --json
+
+check "no arguments" 64 "$meddino" segment
+check "missing model" 2 "$meddino" segment none.safetensors ct.nii.gz -o x.nii.gz
+check "missing image" 2 "$meddino" segment m.safetensors none.nii.gz -o x.nii.gz
+head -c 1000 ct.nii.gz >cut.nii.gz
+check "truncated image" 2 "$meddino" segment m.safetensors cut.nii.gz -o x.nii.gz
+holds "an error is one line" test "$(wc -l <err.txt)" = 1
+check "bad ending" 2 "$meddino" segment m.safetensors ct.nii.gz -o x.txt
+check "bad step" 2 "$meddino" segment m.safetensors ct.nii.gz -o x.nii.gz --step 2
+check "unknown label" 2 "$meddino" segment m.safetensors ct.nii.gz -o x.nii.gz --labels 77
+check "too many images" 2 "$meddino" segment m.safetensors ct.nii.gz ct.nii.gz -o x.nii.gz
+check "too little memory" 3 "$meddino" segment m.safetensors ct.nii.gz -o x.nii.gz --max-memory 1M
+check "unwritable folder" 2 "$meddino" segment m.safetensors ct.nii.gz -o nowhere/x.nii.gz
+holds "failures leave no file" test ! -e x.nii.gz
+"$meddino" phantom big.nii.gz --single --size 320,320,40 --seed 3 --quiet
+timeout -s INT 0.7 "$meddino" segment m.safetensors big.nii.gz -o x.nii.gz --step 0.1 --threads 1 >out.txt 2>err.txt
+holds "Ctrl-C ends the run at once" test $? = 124
+holds "Ctrl-C leaves no file" test ! -e x.nii.gz
+holds "no temporary files remain" test -z "$(ls | grep tmp- || true)"
+echo "command line: $passed passed, $failed failed"
+[ "$failed" = 0 ]
