@@ -75,7 +75,8 @@ static void bench_gemm(const char *name, int precision, int64_t m, int64_t n, in
   j.args = (ck_gemm_args){.m = m, .n = n, .k = k, .lda = k, .ldc = n, .c = c, .bias = bias, .c_type = c_type,
                           .epilogue = gelu ? CK_EPILOGUE_GELU : CK_EPILOGUE_NONE, .residual = residual ? c : NULL,
                           .ldr = n, .gamma = residual ? bias : NULL};
-  printf("%-10s %-4s %4ld x %4ld x %4ld  sgemm %6.1f", name, precision == CK_BF16 ? "bf16" : "f32", (long)m, (long)n, (long)k, work / best_time(run_sgemm, &j));
+  printf("%-10s %-4s %4ld x %4ld x %4ld", name, precision == CK_BF16 ? "bf16" : "f32", (long)m, (long)n, (long)k);
+  printf("  sgemm %6.1f", work / best_time(run_sgemm, &j));
   for (int isa = CK_ISA_COUNT - 1; isa >= 0; isa--) {
     if ((j.kernels = ck_kernels_for(isa)) == NULL) continue;
     const ck_kernels *t = j.kernels;

@@ -88,7 +88,8 @@ static void run_case(const ck_kernels *kernels, variant v) {
       worst = worse(worst, fabs(got - e) / tolerance);
     }
   check(worst < 1, "gemm f32 %d %ldx%ldx%ld a%d c%d bias%d gelu%d acc%d res%d gamma%d inplace%d: %.2f tolerances",
-        v.f32, (long)v.m, (long)v.n, (long)v.k, v.a_type, v.c_type, v.bias, v.gelu, v.accumulate, v.residual, v.gamma, v.in_place, worst);
+        v.f32, (long)v.m, (long)v.n, (long)v.k, v.a_type, v.c_type, v.bias, v.gelu, v.accumulate, v.residual, v.gamma,
+        v.in_place, worst);
   check(clean, "gemm %ldx%ldx%ld writes only its columns", (long)v.m, (long)v.n, (long)v.k);
   free_case(&t, v);
 }

@@ -12,27 +12,64 @@ private func devices(threads: Int = 2) throws -> [CPUDevice] {
 }
 
 @Suite struct CPUDeviceTests {
-  @Test func linearMatchesAPlainLoop() throws {
+  @Test(arguments: [Precision.float32, .bfloat16]) func linearMatchesAPlainLoop(precision: Precision) throws {
     for device in try devices() {
-      for (rows, inputs, outputs) in [(1, 8, 5), (37, 70, 33), (700, 64, 1000)] {
+      for (rows, inputs, outputs) in [(1, 8, 5), (37, 70, 33), (3, 40, 1000), (700, 64, 1000)] {
         var random = SeededGenerator(1)
         let x = random.floats(rows * inputs)
         let w = random.floats(outputs * inputs)
         let b = random.floats(outputs)
         let layer = try device.pack(
-          weight: Tensor(w, [outputs, inputs], in: device.budget), bias: Tensor(b, [outputs], in: device.budget), precision: .float32)
+          weight: Tensor(w, [outputs, inputs], in: device.budget), bias: Tensor(b, [outputs], in: device.budget),
+          precision: precision)
         let y = try Tensor([rows, outputs], in: device.budget)
         try device.linear(Tensor(x, [rows, inputs], in: device.budget), layer, into: y, .none)
+        let seen: (Float) -> Double = { Double(precision == .float32 ? $0 : roundedToBFloat16($0)) }
         var worst = 0.0
         for r in stride(from: 0, to: rows, by: 7) {
           for o in 0..<outputs {
             var sum = Double(b[o])
-            for i in 0..<inputs { sum += Double(x[r * inputs + i]) * Double(w[o * inputs + i]) }
+            for i in 0..<inputs { sum += seen(x[r * inputs + i]) * seen(w[o * inputs + i]) }
             worst = max(worst, abs(sum - Double(y.floats[r * outputs + o])))
           }
         }
         #expect(worst < 2e-5, "\(device.name) \(rows)×\(inputs)×\(outputs): \(worst)")
       }
+    }
+  }
+
+  /// The residual's offsets of every tile: rows and columns in several pieces, the output's own values, gamma per column.
+  @Test(arguments: [Precision.float32, .bfloat16]) func residualIsAddedOntoTheOutput(precision: Precision) throws {
+    for device in try devices() {
+      let (rows, inputs, outputs) = (290, 24, 900)
+      var random = SeededGenerator(4)
+      let x = try Tensor(random.floats(rows * inputs), [rows, inputs], in: device.budget)
+      let gamma = random.floats(outputs)
+      let start = random.floats(rows * outputs)
+      let layer = try device.pack(
+        weight: Tensor(random.floats(outputs * inputs), [outputs, inputs], in: device.budget),
+        bias: Tensor(random.floats(outputs), [outputs], in: device.budget), precision: precision)
+      let plain = try Tensor([rows, outputs], in: device.budget)
+      try device.linear(x, layer, into: plain, .none)
+      let y = try Tensor(start, [rows, outputs], in: device.budget)
+      try device.linear(x, layer, into: y, .residual(gamma: Tensor(gamma, [outputs], in: device.budget)))
+      var worst: Float = 0
+      for i in 0..<rows * outputs { worst = max(worst, abs(y.floats[i] - (start[i] + gamma[i % outputs] * plain.floats[i]))) }
+      #expect(worst < 2e-6, "\(device.name): \(worst)")
+    }
+  }
+
+  @Test func tilesCoverEveryElementOnce() {
+    for (rows, columns) in [(1, 1), (1, 5000), (139, 16), (141, 768), (448, 6144), (1029, 2304), (3141, 769), (0, 7)] {
+      let tiling = ProductTiling(rows: rows, columns: columns)
+      var hits = [UInt8](repeating: 0, count: rows * columns)
+      for task in 0..<tiling.count {
+        let tile = tiling[task]
+        #expect(tile.rows.count <= ProductTiling.rowLimit && tile.columns.lowerBound % ProductTiling.columnUnit == 0)
+        #expect(!tile.rows.isEmpty && !tile.columns.isEmpty)
+        for r in tile.rows { for c in tile.columns { hits[r * columns + c] += 1 } }
+      }
+      #expect(hits.allSatisfy { $0 == 1 }, "\(rows)×\(columns)")
     }
   }
 
@@ -52,7 +89,7 @@ private func devices(threads: Int = 2) throws -> [CPUDevice] {
     }
   }
 
-  @Test func sameBitsForAnyNumberOfThreads() throws {
+  @Test(arguments: [Precision.float32, .bfloat16]) func sameBitsForAnyNumberOfThreads(precision: Precision) throws {
     var first: [Float]?
     for threads in 1...3 {
       guard let device = try devices(threads: threads).last else { return }
@@ -60,10 +97,10 @@ private func devices(threads: Int = 2) throws -> [CPUDevice] {
       let qkv = try Tensor(random.floats(300 * 3 * 64), [1, 300, 3 * 64], in: device.budget)
       let out = try Tensor([1, 300, 64], in: device.budget)
       try device.attention(
-        qkv, heads: 2, prefixTokens: 0, rope: nil, precision: .bfloat16, into: out, workspace: Workspace(device.budget),
+        qkv, heads: 2, prefixTokens: 0, rope: nil, precision: precision, into: out, workspace: Workspace(device.budget),
         control: RunControl())
       let layer = try device.pack(
-        weight: Tensor(random.floats(200 * 64), [200, 64], in: device.budget), bias: nil, precision: .bfloat16)
+        weight: Tensor(random.floats(200 * 64), [200, 64], in: device.budget), bias: nil, precision: precision)
       let y = try Tensor([300, 200], in: device.budget)
       try device.linear(out.reshaped([300, 64]), layer, into: y, .gelu)
       if let first { #expect(first == Array(y.floats)) } else { first = Array(y.floats) }

@@ -1,14 +1,14 @@
 /* The GEMM over packed panels, included once per arithmetic with
  *   GEMM(name)   name with the arithmetic's suffix
- *   GEMM_A       what a row of a is turned into, with a zero after the last value where a word holds two
+ *   GEMM_A       what the values of a are turned into; where a word holds two, an odd last one is followed by 0
  *   GEMM_W       a word of the panels, GEMM_PAIR values of one column each (1 or 2)
  *   GEMM_K       values of k per block: the constant row step of the register tiles
  * and GEMM(load_a), GEMM(tile), GEMM(half) defined.
  *
- * Panels of NR columns are [panel][k word][column]. Rows go in groups; a group's a is turned into [k block][row][GEMM_K]
- * in scratch. Columns go in chunks of GEMM_PANELS panels, and within a chunk the k blocks come one after the other: one
- * block of a (half the second cache) serves all panels of the chunk while each panel's block is read once. The sums,
- * [panel of the chunk][row][NR], wait in scratch for the last block's epilogue. */
+ * Panels of NR columns are [panel][k word][column]. Rows go in groups; a group's a is turned into
+ * [k block][row][GEMM_K] in scratch. Columns go in chunks of GEMM_PANELS panels, and within a chunk the k blocks come
+ * one after the other: a block of a stays in the second cache for all panels of the chunk, while each panel's block is
+ * read once per group. The sums, [panel of the chunk][row][NR], wait in scratch for the last block's epilogue. */
 enum { GEMM(words) = GEMM_K / GEMM_PAIR, GEMM(group_size) = GEMM_ROWS * GEMM_K };
 
 static int64_t GEMM(k_words)(int64_t k) { return (k + GEMM_PAIR - 1) / GEMM_PAIR; }

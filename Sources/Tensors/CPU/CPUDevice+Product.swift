@@ -2,8 +2,8 @@ internal import CKernels
 
 /// One serial product: the calling thread multiplies the rows and columns it was given.
 extension CPUDevice {
-  /// The arguments of output[rows, columns] = input[rows, inputs] · weightᵀ + bias for a range of the layer's columns that begins
-  /// at a multiple of `ProductTiling.columnUnit`. The caller adds what follows the product, and its own offsets.
+  /// The arguments of output[rows, columns] = input[rows, inputs] · weightᵀ + bias for a range of the layer's columns
+  /// that begins at a multiple of `ProductTiling.columnUnit`. The caller adds its pointers and what follows the product.
   func productArguments(_ layer: CPUPackedLinear, rows: Int, columns: Range<Int>) -> ck_gemm_args {
     var args = ck_gemm_args()
     args.m = Int64(rows)
@@ -43,9 +43,9 @@ extension CPUDevice {
 
 /// How a [rows, columns] product is cut into tasks: by shape alone.
 ///
-/// Rows in even blocks of at most `rowLimit`, the kernels' row group. Columns in ranges of at most `columnLimit`, all row blocks of
-/// one range after the other, so that a range of a large weight is read from memory once; narrower ranges for few rows, so that
-/// there is work for every thread.
+/// Rows in even blocks of at most `rowLimit`, the kernels' row group. Columns in ranges of at most `columnLimit`, all row
+/// blocks of one range after the other, so that a range of a large weight is read from memory once; narrower ranges for
+/// few rows, so that there is work for every thread.
 struct ProductTiling {
   static let rowLimit = 140
   static let columnLimit = 768
