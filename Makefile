@@ -1,4 +1,4 @@
-# meddino: build, test, install. `make setup` installs what is missing; every other target calls it when something is.
+# meddino: build, test, install. `make setup` installs what is missing; the other targets call it.
 VERSION := $(shell awk '/define MEDDINO_VERSION_(MAJOR|MINOR|PATCH)/{v=v s $$3; s="."} END{print v}' include/meddino.h)
 ABI     := $(shell awk '/define MEDDINO_ABI_VERSION/{print $$3}' include/meddino.h)
 PREFIX  ?= /usr/local
@@ -76,7 +76,7 @@ stage: all
 install: all install-files
 
 install-files:
-	install -d $(D)/lib/pkgconfig $(D)/lib/cmake/meddino $(D)/include $(D)/bin
+	install -d $(D)/lib/pkgconfig $(D)/include $(D)/bin
 	install -s -m 755 $(LIB) $(D)/lib/libmeddino.so.$(VERSION)
 	ln -sf libmeddino.so.$(VERSION) $(D)/lib/libmeddino.so.$(ABI)
 	ln -sf libmeddino.so.$(ABI) $(D)/lib/libmeddino.so

@@ -11,19 +11,27 @@ let archives = dist ? [Context.environment["MEDDINO_OPENBLAS_A"], Context.enviro
 let root = Context.packageDirectory
 
 /// OpenBLAS must not start threads of its own when the library is loaded; hypotf would ask for glibc 2.35.
-let archiveFlags = ["-use-ld=lld", "-Xlinker", "--wrap=openblas_num_threads_env", "-Xlinker", "--wrap=hypotf"] + archives.flatMap { ["-Xlinker", $0] }
-let distLink: [LinkerSetting] = dist ? [.unsafeFlags([
-  "-static-stdlib", "-no-toolchain-stdlib-rpath",
-  "-Xlinker", "-soname=libmeddino.so.1",
-  "-Xlinker", "--version-script=\(root)/Sources/MedDINOC/meddino.map",
-  "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs", "-Xlinker", "--gc-sections",
-] + archiveFlags)] : []
+let archiveFlags =
+  ["-use-ld=lld", "-Xlinker", "--wrap=openblas_num_threads_env", "-Xlinker", "--wrap=hypotf"] + archives.flatMap { ["-Xlinker", $0] }
+let distLink: [LinkerSetting] =
+  dist
+  ? [
+    .unsafeFlags(
+      [
+        "-static-stdlib", "-no-toolchain-stdlib-rpath",
+        "-Xlinker", "-soname=libmeddino.so.1",
+        "-Xlinker", "--version-script=\(root)/Sources/MedDINOC/meddino.map",
+        "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs", "-Xlinker", "--gc-sections",
+      ] + archiveFlags)
+  ] : []
 
 let swiftSettings: [SwiftSetting] =
   [.enableUpcomingFeature("InternalImportsByDefault")] + (openmp ? [.define("MEDDINO_OPENMP")] : [])
 
 func module(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
-  .target(name: name, dependencies: dependencies, exclude: name == "MedDINOC" ? ["meddino.map"] : [], swiftSettings: swiftSettings, linkerSettings: linker)
+  .target(
+    name: name, dependencies: dependencies, exclude: name == "MedDINOC" ? ["meddino.map"] : [], swiftSettings: swiftSettings,
+    linkerSettings: linker)
 }
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .testTarget(name: name + "Tests", dependencies: dependencies + [.byName(name: "TestSupport")], path: "Tests/\(name)Tests")
@@ -62,11 +70,15 @@ let package = Package(
     // floor 6
     module("MedDINO", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7
-    module("MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"], linker: distLink),
+    module(
+      "MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"],
+      linker: distLink),
     .executableTarget(
       name: "MedDINOCommand",
-      dependencies: ["MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
-        .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),
     // tests
     .target(name: "TestSupport", dependencies: ["Platform", "Tensors", "CKernels"], path: "Tests/TestSupport"),

@@ -2,8 +2,10 @@
  *
  *   gcc -std=c99 segment.c -o segment $(pkg-config --cflags --libs meddino)
  *   ./segment organs.safetensors ct.nii.gz labels.nii.gz */
+#define _POSIX_C_SOURCE 200112L /* isatty */
 #include <meddino.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* The failed call's status and message; the program's exit status. */
 static int failed(const char *what, meddino_status status) {
@@ -13,10 +15,10 @@ static int failed(const char *what, meddino_status status) {
   return 1;
 }
 
-/* A line on stderr that is drawn over itself. Returning anything but 0 would cancel the run. */
+/* A line on stderr that is drawn over itself, at a terminal. Returning anything but 0 would cancel the run. */
 static int32_t show(void *user, double fraction, const char *stage) {
   int *drawn = user, percent = (int)(fraction * 100);
-  if (percent != *drawn) {
+  if (percent != *drawn && isatty(STDERR_FILENO)) {
     char bar[41];
     int i;
     for (i = 0; i < 40; i++) bar[i] = i < percent * 40 / 100 ? '#' : '.';

@@ -36,7 +36,9 @@ public struct Volume: @unchecked Sendable {
 
   /// A new, packed, uninitialised volume of ours (x fastest, then y, z, channel).
   /// Throws: `.outOfMemory`, `.format` when the size does not fit.
-  public init(allocating dtype: DType, channels: Int = 1, geometry: Geometry, in budget: MemoryBudget, _ purpose: String = "volume") throws(MedDINOError) {
+  public init(allocating dtype: DType, channels: Int = 1, geometry: Geometry, in budget: MemoryBudget, _ purpose: String = "volume")
+    throws(MedDINOError)
+  {
     let d = geometry.dims
     let bytes = try Checked.product([dtype.byteCount, d[0], d[1], d[2], channels], purpose)
     let buffer = try budget.allocate(bytes, purpose)

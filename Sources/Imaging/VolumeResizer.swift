@@ -27,7 +27,11 @@ struct VolumeResizer {
     let area = plane.newRows * width
     if axis.isIdentity {
       for slice in 0..<axis.length {
-        plane.produceRows(scratch: base) { load(slice, $0, $1) } emit: { emit(slice * area + $0 * width, $1, width) }
+        plane.produceRows(scratch: base) {
+          load(slice, $0, $1)
+        } emit: {
+          emit(slice * area + $0 * width, $1, width)
+        }
       }
       return
     }
@@ -36,7 +40,9 @@ struct VolumeResizer {
     defer { withExtendedLifetime(middle) {} }
     guard let planes = middle.elements(Double.self).baseAddress else { return }
     for slice in 0..<axis.length {
-      plane.produceRows(scratch: base) { load(slice, $0, $1) } emit: { row, line in
+      plane.produceRows(scratch: base) {
+        load(slice, $0, $1)
+      } emit: { row, line in
         (planes + slice * area + row * width).update(from: line, count: width)
       }
     }

@@ -88,7 +88,8 @@ extension Features {
       for index in 0..<tokensPerSlice {
         let unit = normalized(slice, index)
         let dot = zip(unit, query).reduce(0) { $0 + $1.0 * $1.1 }
-        UnsafeMutableRawPointer(mutating: cosine.address(index % columns, index / columns, slice)).storeBytes(of: Float(dot), as: Float.self)
+        UnsafeMutableRawPointer(mutating: cosine.address(index % columns, index / columns, slice)).storeBytes(
+          of: Float(dot), as: Float.self)
       }
     }
   }
@@ -105,7 +106,8 @@ extension Features {
       throw .invalid("points_mm[\(number)] is \(point), expected three finite numbers")
     }
     let rounded = voxel.map { $0.rounded() }
-    for axis in 0..<3 where rounded[axis] < 0 || rounded[axis] >= Double(geometry.dims[axis]) {
+    // Written so that NaN, which extreme origins can give, is outside too.
+    for axis in 0..<3 where !(rounded[axis] >= 0 && rounded[axis] < Double(geometry.dims[axis])) {
       throw .invalid("points_mm[\(number)] lies at voxel \(voxel), outside the image \(geometry.dims)")
     }
     let z = Int(rounded[2])

@@ -58,15 +58,18 @@ public final class Features: Sendable {
       for (place, block) in plan.blocks.enumerated() {
         guard let raw = found[block] else { continue }
         if options.appliesNorm { network.normalize(raw, device: device, into: raw) }
-        store(raw, prefix: network.configuration.prefixTokens, slice: index, block: place)
+        try store(raw, prefix: network.configuration.prefixTokens, slice: index, block: place)
       }
       try control.update(1)
     }
   }
 
-  private func store(_ raw: Tensor, prefix: Int, slice: Int, block: Int) {
+  private func store(_ raw: Tensor, prefix: Int, slice: Int, block: Int) throws(MedDINOError) {
     let count = tokensPerSlice * channels
     guard let from = raw.floats.baseAddress, let to = tokens.floats.baseAddress else { return }
+    guard (0..<count).allSatisfy({ from[prefix * channels + $0].isFinite }) else {
+      throw .invalid("the network gave features that are NaN or infinite: its weights are damaged")
+    }
     withExtendedLifetime(raw) { (to + (slice * blockCount + block) * count).update(from: from + prefix * channels, count: count) }
   }
 
@@ -96,6 +99,9 @@ private struct FeaturePlan {
   init(_ model: Model, _ volume: Volume, _ options: FeatureOptions) throws(MedDINOError) {
     let (dims, patch) = (volume.geometry.dims, model.encoder.patchSize)
     guard volume.channels == 1 else { throw .shape("the volume has \(volume.channels) channels, features take one") }
+    if let planned = model.task?.configuration.normalization.count, planned != 1 {
+      throw .unsupported("the model takes \(planned) channels, features are made of models of one channel")
+    }
     let slices = options.slices ?? 0..<dims[2]
     guard !slices.isEmpty, slices.lowerBound >= 0, slices.upperBound <= dims[2] else {
       throw .invalid("slices are \(slices.lowerBound) to \(slices.upperBound), expected a range that is not empty within 0 to \(dims[2])")
@@ -115,7 +121,8 @@ private struct FeaturePlan {
     (height, width) = size
     (rows, columns) = (size.rows / patch, size.columns / patch)
     channels = model.encoder.inputChannels
-    resizer = size == (dims[1], dims[0])
+    resizer =
+      size == (dims[1], dims[0])
       ? nil : AntialiasedResizer(rows: dims[1], columns: dims[0], toRows: size.rows, toColumns: size.columns)
     normalizer = try Self.normalizer(model)
   }

@@ -35,10 +35,12 @@ extension Model {
       }
     }
     let provenance = JSON.object(("created", .string("random weights")), ("seed", .string(String(seed)))).text()
-    return Model(
+    let model = Model(
       context: context, encoder: encoder, task: task, labels: try ModelText.labels(task, stored: nil),
       metadata: ModelText.metadata(encoder, task, layout: "created", licence: licence, provenance: provenance),
       members: [InitialParameters(seed: seed, configuration: encoder)])
+    try model.checkFit()
+    return model
   }
 
   private static func encoderConfiguration(_ json: JSON?) throws(MedDINOError) -> EncoderConfiguration {

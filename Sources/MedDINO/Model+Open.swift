@@ -27,22 +27,31 @@ extension Model {
       return try model(of: try Checkpoint.open(path, in: context.budget), options, context)
     }
     let file = try InputFile(path)
-    if let ours = try modelFile(file, context) { return ours }
+    if let ours = try modelFile(file, options, context) { return ours }
     return try model(of: try Checkpoint.open(path, in: context.budget), options, context)
   }
 
   /// The same from bytes: a model file or one checkpoint.
-  public static func open(_ source: any ByteSource, options: ModelOptions = ModelOptions(), context: Context) throws(MedDINOError) -> Model {
-    if let ours = try modelFile(source, context) { return ours }
+  public static func open(_ source: any ByteSource, options: ModelOptions = ModelOptions(), context: Context) throws(MedDINOError) -> Model
+  {
+    if let ours = try modelFile(source, options, context) { return ours }
     return try model(of: try Checkpoint.open(source, in: context.budget), options, context)
   }
 
   /// The bytes as a model file; nil when they are a checkpoint of somebody else's.
-  private static func modelFile(_ source: any ByteSource, _ context: Context) throws(MedDINOError) -> Model? {
+  private static func modelFile(_ source: any ByteSource, _ options: ModelOptions, _ context: Context) throws(MedDINOError) -> Model? {
     let head = try source.bytes(at: 0, count: min(source.size, 9))
     guard head.count == 9, head[8] == UInt8(ascii: "{"), !TorchArchive.recognises(head) else { return nil }
     let file = try SafeTensorsFile(source)
-    return ModelFile.isModelFile(file) ? try ModelFile.open(file, context: context) : nil
+    guard ModelFile.isModelFile(file) else { return nil }
+    guard options.folds.isEmpty, options.checkpoint == nil else {
+      throw .invalid("\(source.name): folds and checkpoint choose from an nnU-Net result folder, this is a model file")
+    }
+    let model = try ModelFile.open(file, context: context)
+    if let wanted = options.configuration, wanted != model.task?.configuration.name {
+      throw .invalid("configuration is \"\(wanted)\", the model file has \"\(model.task?.configuration.name ?? "none")\"")
+    }
+    return model
   }
 
   private static func model(of contents: CheckpointContents, _ options: ModelOptions, _ context: Context) throws(MedDINOError) -> Model {
@@ -77,11 +86,13 @@ extension Model {
     }
     var members: [NetworkParameters] = []
     for fold in folds { members.append(try NetworkParameters.collect(network, from: fold)) }
-    return Model(
+    let model = Model(
       context: context, encoder: network.encoder, task: task, labels: try ModelText.labels(task, stored: nil),
       metadata: ModelText.metadata(
         network.encoder, task, layout: first.layout.rawValue, licence: "unspecified", provenance: provenance(first.layout)),
       members: members)
+    try model.checkFit()
+    return model
   }
 
   private static func provenance(_ layout: CheckpointLayout) -> String {
@@ -115,7 +126,11 @@ private struct ResultFolder {
   }
 
   private func chosenFolds() throws(MedDINOError) -> [String] {
-    let present = try folderEntries(path).filter { $0.hasPrefix("fold_") && FileKind.of(path + "/" + $0) == .directory }
+    let present = try folderEntries(path).filter { name in
+      let fold = name.dropFirst("fold_".count)
+      let isFold = name.hasPrefix("fold_") && (fold == "all" || (!fold.isEmpty && fold.allSatisfy { ("0"..."9").contains($0) }))
+      return isFold && FileKind.of(path + "/" + name) == .directory
+    }
     guard !options.folds.isEmpty else {
       let numbered = present.filter { $0 != "fold_all" }
       let chosen = numbered.isEmpty ? present : numbered

@@ -27,7 +27,8 @@ extension Model {
     let device = context.device.limited(to: budget)
     try control.begin("load", from: 0, to: 0.01)
     let pipeline = try pipeline(options, device: device)
-    context.log(.info, "segmenting \(channels.first?.geometry.dims ?? []) voxels with \(device.name) kernels, \(options.precision.rawValue)")
+    context.log(
+      .info, "segmenting \(channels.first?.geometry.dims ?? []) voxels with \(device.name) kernels, \(options.precision.rawValue)")
     let report = try pipeline.run(
       channels, labels: labels, probabilities: probabilities, options: resolved(options), pool: context.pool, in: budget,
       control: control, progress: 0.01...1)
@@ -47,12 +48,14 @@ extension Model {
   }
 
   /// What `segment` would take for an image of this geometry; nothing is loaded or read.
-  public func estimate(_ geometry: Geometry, options: RunOptions = RunOptions(), probabilities: Bool = false) throws(MedDINOError) -> RunEstimate {
+  public func estimate(_ geometry: Geometry, options: RunOptions = RunOptions(), probabilities: Bool = false) throws(MedDINOError)
+    -> RunEstimate
+  {
     guard let task, let configuration = primusConfiguration else { throw noDecoder }
     let pipeline = try shapeOnlyPipeline()
     let plain = try pipeline.estimate(geometry, options: resolved(options), probabilities: probabilities, pool: context.pool)
     let patch = task.configuration.patchSize
-    let cost = NetworkCost(configuration, height: patch[0], width: patch[1], precision: options.precision, threads: context.pool.width)
+    let cost = NetworkCost(configuration, height: patch[0], width: patch[1], threads: context.pool.width)
     return RunEstimate(
       peakBytes: plain.peakBytes + cost.workspaceBytes, forwards: plain.networkCalls, flops: cost.flops * Double(plain.networkCalls))
   }

@@ -64,6 +64,19 @@ public final class Model: Sendable {
 
   public var memberCount: Int { members.count }
 
+  /// What opening, creating and converting all promise: the plan's tiles and channels are ones that the network takes.
+  /// Throws: `.shape`.
+  func checkFit() throws(MedDINOError) {
+    guard let task else { return }
+    for extent in task.configuration.patchSize where extent % encoder.patchSize != 0 {
+      throw .shape("the plan's patch_size \(task.configuration.patchSize) is not a multiple of the network's patch size \(encoder.patchSize)")
+    }
+    let channels = task.configuration.normalization.count
+    guard channels == 1 || channels == encoder.inputChannels else {
+      throw .shape("the plan has \(channels) channels, the network takes \(encoder.inputChannels) (or repeats one)")
+    }
+  }
+
   /// The network's shape; nil for a backbone.
   var primusConfiguration: Primus.Configuration? {
     task.map { Primus.Configuration(encoder: encoder, taps: $0.taps, classes: $0.scheme.heads.count) }

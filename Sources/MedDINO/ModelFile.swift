@@ -15,7 +15,8 @@ enum ModelFile {
     func dtype(of name: String) -> DType? { file.dtype(of: prefix + name) }
     func parameter(_ name: String, _ shape: Shape, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
       guard file.shape(of: prefix + name) == shape else {
-        throw .format("\(file.source.name): \(prefix + name) has shape \(file.shape(of: prefix + name)?.description ?? "(missing)"), expected \(shape)")
+        throw .format(
+          "\(file.source.name): \(prefix + name) has shape \(file.shape(of: prefix + name)?.description ?? "(missing)"), expected \(shape)")
       }
       return try file.tensor(prefix + name, in: budget).asFloat32(in: budget)
     }
@@ -42,11 +43,11 @@ enum ModelFile {
     if let plans = file.metadata["plans"], let dataset = file.metadata["dataset"] {
       task = try ModelText.task(
         plans: plans, dataset: dataset, configuration: file.metadata["configuration"],
-        taps: architecture["taps"]?.arrayValue?.compactMap(\.intValue) ?? [],
-        mirrorAxes: architecture["mirror_axes"]?.arrayValue?.compactMap(\.intValue) ?? [])
+        taps: try integers(architecture, "taps"), mirrorAxes: try integers(architecture, "mirror_axes"))
     }
-    let count = file.metadata["members"].flatMap { Int($0) } ?? 1
-    guard (1...1024).contains(count) else { throw .format("members is \(count), expected 1 to 1024") }
+    guard let text = file.metadata["members"], let count = Int(text), (1...1024).contains(count) else {
+      throw .format("members is \"\(file.metadata["members"] ?? "(missing)")\", expected 1 to 1024")
+    }
     let members = (0..<count).map { Parameters(file: file, prefix: "member.\($0)/") }
     let kept = ["provenance", "licence", "sha256", "layout"]
     var metadata = ModelText.metadata(encoder, task, layout: "meddino", licence: "unspecified", provenance: "{}")
@@ -55,8 +56,17 @@ enum ModelFile {
       context: context, encoder: encoder, task: task, labels: try ModelText.labels(task, stored: file.metadata["labels"]),
       metadata: metadata, members: members)
     if let configuration = model.primusConfiguration { try configuration.validate() }
+    try model.checkFit()
     try check(file, model, count)
     return model
+  }
+
+  private static func integers(_ object: JSON, _ key: String) throws(MedDINOError) -> [Int] {
+    let values = object[key]?.arrayValue?.compactMap(\.intValue) ?? []
+    guard let list = object[key]?.arrayValue, list.count == values.count else {
+      throw .format("architecture: \(key) is \(object[key]?.text() ?? "missing"), expected whole numbers")
+    }
+    return values
   }
 
   /// Every expected tensor is there in its shape, and nothing else is.
@@ -83,7 +93,9 @@ enum ModelFile {
       count += 1
     }
     func raise(_ what: String) throws(MedDINOError) {
-      if count > 0 { throw .format("\(what): \(first.joined(separator: "; "))\(count > first.count ? "; and \(count - first.count) more" : "")") }
+      if count > 0 {
+        throw .format("\(what): \(first.joined(separator: "; "))\(count > first.count ? "; and \(count - first.count) more" : "")")
+      }
     }
   }
 }

@@ -30,6 +30,10 @@ enum ModelText {
     guard chosen.normalization.count == description.channelNames.count else {
       throw .shape("the plan normalises \(chosen.normalization.count) channels, the dataset has \(description.channelNames.count)")
     }
+    // A label map stores these values: what does not fit a voxel can never be written.
+    guard scheme.outputs.allSatisfy({ (0...Int(UInt16.max)).contains($0.value) }) else {
+      throw .format("dataset: label values are \(scheme.outputs.map(\.value)), expected 0 to 65535")
+    }
     return Model.Task(
       plan: plan, configuration: chosen, dataset: description, scheme: scheme, taps: taps, mirrorAxes: mirrorAxes, plansText: plans,
       datasetText: dataset)
@@ -37,16 +41,20 @@ enum ModelText {
 
   /// The label table: what a model file says, else names from the dataset and colours from the palette.
   static func labels(_ task: Model.Task?, stored: String?) throws(MedDINOError) -> [ModelLabel] {
-    if let stored {
-      let list = try JSON.parse(stored, source: "labels").arrayValue ?? []
-      return list.compactMap(ModelLabel.init)
-    }
     guard let task else { return [] }
     let foreground = task.scheme.outputs.filter { $0.value != 0 }
-    return [ModelLabel(value: 0, name: "background")] + foreground.map { ModelLabel(value: $0.value, name: $0.name) }
+    let plain = [ModelLabel(value: 0, name: "background")] + foreground.map { ModelLabel(value: $0.value, name: $0.name) }
+    guard let stored else { return plain }
+    let list = (try JSON.parse(stored, source: "labels").arrayValue ?? []).compactMap(ModelLabel.init)
+    guard list.map(\.value) == plain.map(\.value) else {
+      throw .format("labels are \(list.map(\.value)), the dataset has \(plain.map(\.value))")
+    }
+    return list
   }
 
-  static func metadata(_ encoder: EncoderConfiguration, _ task: Model.Task?, layout: String, licence: String, provenance: String) -> [String: String] {
+  static func metadata(_ encoder: EncoderConfiguration, _ task: Model.Task?, layout: String, licence: String, provenance: String)
+    -> [String: String]
+  {
     var result = [
       "architecture": architecture(encoder, task).text(), "layout": layout, "licence": licence, "provenance": provenance,
     ]

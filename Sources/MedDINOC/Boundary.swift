@@ -18,7 +18,8 @@ func guarded(_ body: () throws(MedDINOError) -> Void) -> meddino_status {
 
 /// Messages are one line: paths and names from files may hold anything.
 func oneLine(_ text: String) -> String {
-  text.unicodeScalars.contains { $0.value < 32 } ? String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 ? " " : $0 })) : text
+  text.unicodeScalars.contains { $0.value < 32 }
+    ? String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 ? " " : $0 })) : text
 }
 
 /// A pointer that must not be NULL. Throws: `.invalid` with the argument's name.

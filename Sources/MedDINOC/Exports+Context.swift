@@ -16,9 +16,9 @@ private struct BuildInfo: @unchecked Sendable {
   let text: UnsafePointer<CChar>
   init() {
     #if MEDDINO_OPENMP
-      let threads = "OpenMP"
+    let threads = "OpenMP"
     #else
-      let threads = "own thread pool"
+    let threads = "own thread pool"
     #endif
     text = strings.add("meddino \(Build.version), kernels \(InstructionSet.best.rawValue), \(threads)")
   }

@@ -62,7 +62,9 @@ final class FeaturesHandle: Sendable {
   }
 }
 
-@c @implementation public func meddino_features_view(_ features: OpaquePointer?, _ out: UnsafeMutablePointer<meddino_tensor>?) -> meddino_status {
+@c @implementation public func meddino_features_view(_ features: OpaquePointer?, _ out: UnsafeMutablePointer<meddino_tensor>?)
+  -> meddino_status
+{
   guarded { () throws(MedDINOError) in
     let tensor = try object(features, "features", FeaturesHandle.self).features.tokens
     var view = meddino_tensor()

@@ -96,7 +96,9 @@ final class Report: Sendable {
   }
 }
 
-@c @implementation public func meddino_report_label_count(_ report: OpaquePointer?) -> Int { existing(report, Report.self)?.labels.count ?? 0 }
+@c @implementation public func meddino_report_label_count(_ report: OpaquePointer?) -> Int {
+  existing(report, Report.self)?.labels.count ?? 0
+}
 
 @c @implementation public func meddino_report_get_label(
   _ report: OpaquePointer?, _ index: Int, _ out: UnsafeMutablePointer<meddino_label_stats>?
@@ -114,7 +116,9 @@ final class Report: Sendable {
   }
 }
 
-@c @implementation public func meddino_report_warning_count(_ report: OpaquePointer?) -> Int { existing(report, Report.self)?.warnings.count ?? 0 }
+@c @implementation public func meddino_report_warning_count(_ report: OpaquePointer?) -> Int {
+  existing(report, Report.self)?.warnings.count ?? 0
+}
 
 @c @implementation public func meddino_report_warning(_ report: OpaquePointer?, _ index: Int) -> UnsafePointer<CChar>? {
   guard let report = existing(report, Report.self), report.warnings.indices.contains(index) else { return nil }

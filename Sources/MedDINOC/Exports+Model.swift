@@ -131,7 +131,9 @@ private func modelOptions(_ pointer: UnsafePointer<meddino_model_options>?) thro
   }
 }
 
-@c @implementation public func meddino_model_get_info(_ model: OpaquePointer?, _ out: UnsafeMutablePointer<meddino_model_info>?) -> meddino_status {
+@c @implementation public func meddino_model_get_info(_ model: OpaquePointer?, _ out: UnsafeMutablePointer<meddino_model_info>?)
+  -> meddino_status
+{
   guarded { () throws(MedDINOError) in
     try write(try object(model, "model", ModelHandle.self).info, to: out, "out")
   }

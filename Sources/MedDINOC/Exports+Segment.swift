@@ -26,7 +26,9 @@ struct ParsedRun: @unchecked Sendable {
     guard let pointer else { return }
     raw = try read(pointer, "options", defaults: raw)
     if raw.tile_step != 0 {
-      guard raw.tile_step > 0, raw.tile_step <= 1 else { throw .invalid("options.tile_step is \(raw.tile_step), expected a value in (0, 1], or 0") }
+      guard raw.tile_step > 0, raw.tile_step <= 1 else {
+        throw .invalid("options.tile_step is \(raw.tile_step), expected a value in (0, 1], or 0")
+      }
       options.segmentation.tileStep = raw.tile_step
     }
     guard (-1...3).contains(raw.mirror_axes) else { throw .invalid("options.mirror_axes is \(raw.mirror_axes), expected -1 to 3") }

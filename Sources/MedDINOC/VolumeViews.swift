@@ -35,7 +35,9 @@ func volume(_ pointer: UnsafePointer<meddino_volume>?, _ name: String, _ use: Vo
 }
 
 private func view(_ v: meddino_volume, _ use: VolumeUse) throws(MedDINOError) -> Volume {
-  guard let dtype = dtypes.first(where: { $0.code == Int(v.dtype) })?.dtype else { throw .invalid("dtype is \(v.dtype), expected a MEDDINO_ type") }
+  guard let dtype = dtypes.first(where: { $0.code == Int(v.dtype) })?.dtype else {
+    throw .invalid("dtype is \(v.dtype), expected a MEDDINO_ type")
+  }
   guard (1...65536).contains(v.channels) else { throw .invalid("channels is \(v.channels), expected 1 to 65536") }
   guard v.space == Int32(MEDDINO_LPS) || v.space == Int32(MEDDINO_RAS) else {
     throw .invalid("space is \(v.space), expected MEDDINO_LPS or MEDDINO_RAS")

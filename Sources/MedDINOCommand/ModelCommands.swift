@@ -55,8 +55,9 @@ struct InfoCommand: ParsableCommand {
         + "RoPE \(e.ropePrecision.rawValue)",
     ]
     if let task = model.task {
-      lines.append("plan       \(task.configuration.name), tile \(task.configuration.patchSize[0]) × \(task.configuration.patchSize[1]), "
-        + "spacing \(task.configuration.spacing[0]) × \(task.configuration.spacing[1]) mm")
+      lines.append(
+        "plan       \(task.configuration.name), tile \(task.configuration.patchSize[0]) × \(task.configuration.patchSize[1]), "
+          + "spacing \(task.configuration.spacing[0]) × \(task.configuration.spacing[1]) mm")
       lines.append("channels   \(task.dataset.channelNames.joined(separator: ", "))")
       lines.append("labels     " + model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", "))
     }
@@ -76,13 +77,16 @@ struct ConvertCommand: ParsableCommand {
 
   func run() throws {
     try perform {
+      try checkOutputs([("--output", output, [".safetensors"])], inputs: models)
       let context = try common.context()
       var opened: [Model] = []
       for path in models { opened.append(try Model.open(path, options: try opening.options(), context: context)) }
       let model = opened.count == 1 ? opened[0] : try Model.combine(opened)
       try model.save(to: output, precision: try parsePrecision(precision), control: Terminal.control(quiet: common.quiet))
       Terminal.finishProgress()
-      if !common.quiet { print("\(output): \(model.memberCount) member\(model.memberCount == 1 ? "" : "s"), \(model.parameterCount) parameters") }
+      if !common.quiet {
+        print("\(output): \(model.memberCount) member\(model.memberCount == 1 ? "" : "s"), \(model.parameterCount) parameters")
+      }
     }
   }
 }
@@ -93,7 +97,7 @@ struct InitCommand: ParsableCommand {
     discussion: "A segmenter needs --plans and --dataset (nnU-Net's JSON files); without them the model is a backbone.")
   @Option(name: [.short, .long], help: "Model file to write, .safetensors.") var output: String?
   @Option(help: ArgumentHelp("Encoder preset: \(EncoderConfiguration.presetNames.joined(separator: ", ")).", valueName: "name"))
-  var encoder = "meddinov3_vitb16"
+  var encoder: String?
   @Option(help: "JSON file with the whole configuration, as --print-config writes it.") var config: String?
   @Option(help: "plans.json of the dataset.") var plans: String?
   @Option(help: "dataset.json of the dataset.") var dataset: String?
@@ -108,6 +112,7 @@ struct InitCommand: ParsableCommand {
       let configuration = try text()
       if printConfig { return print(configuration.text(indent: 2)) }
       guard let output else { throw MedDINOError.invalid("--output is missing") }
+      try checkOutputs([("--output", output, [".safetensors"])], inputs: [])
       let model = try Model.create(configuration.text(), seed: seed, context: try common.context())
       try model.save(to: output, control: Terminal.control(quiet: common.quiet))
       Terminal.finishProgress()
@@ -116,8 +121,11 @@ struct InitCommand: ParsableCommand {
   }
 
   private func text() throws -> JSON {
+    if config != nil, plans != nil || dataset != nil || configuration != nil || taps != nil || encoder != nil {
+      throw MedDINOError.invalid("--config holds the whole configuration: --encoder, --plans, --dataset, --configuration and --taps have no place beside it")
+    }
     if let config { return try JSON.parse(try InputFile.contents(config), source: config) }
-    let network = try EncoderConfiguration.preset(encoder)
+    let network = try EncoderConfiguration.preset(encoder ?? "meddinov3_vitb16")
     var object = JSONObject([("encoder", network.json)])
     object["taps"] = .integers(try taps.map { try integers($0, "--taps") } ?? Primus.Configuration.evenTaps(depth: network.depth))
     if let plans { object["plans"] = try JSON.parse(try InputFile.contents(plans), source: plans) }

@@ -16,10 +16,12 @@ struct SegmentCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("Image; several for a model of several channels, in its channel order.", valueName: "image"))
   var images: [String]
   @Option(name: [.short, .long], help: "Label map to write, .nii or .nii.gz.") var output: String
-  @Option(help: "Also write the probabilities (float32, one channel per head); memory then grows with the volume.") var probabilities: String?
+  @Option(help: "Also write the probabilities (float32, one channel per head); memory then grows with the volume.") var probabilities:
+    String?
   @Option(help: "Also write a sheet of slices with coloured contours.") var preview: String?
   @Flag(help: "Print statistics and warnings as JSON.") var json = false
-  @Flag(help: "bf16 arithmetic where the processor has it, and no mirroring: several times faster, slightly different labels.") var fast = false
+  @Flag(help: "bf16 arithmetic where the processor has it, and no mirroring: several times faster, slightly different labels.") var fast =
+    false
   @Option(help: "f32 or bf16.") var precision: String?
   @Flag(help: "No mirroring (test-time averaging).") var noMirror = false
   @Option(help: "Step between tiles as a part of the tile, above 0 and at most 1.") var step = 0.5
@@ -31,6 +33,7 @@ struct SegmentCommand: ParsableCommand {
 
   func run() throws {
     try perform {
+      try checkOutputs([("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])], inputs: images)
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       guard let task = opened.task else { throw opened.noDecoderError }
@@ -38,7 +41,9 @@ struct SegmentCommand: ParsableCommand {
       let control = Terminal.control(quiet: common.quiet)
       let start = Terminal.seconds()
       guard let reader = NIfTI.Reader(rawValue: task.plan.imageReader) else {
-        throw MedDINOError.unsupported("the plan reads images with \(task.plan.imageReader); files are read as \(NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", "))")
+        throw MedDINOError.unsupported(
+          "the plan reads images with \(task.plan.imageReader); files are read as \(NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", "))"
+        )
       }
       var inputs: [NIfTI.Image] = []
       for path in images { inputs.append(try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)) }
@@ -66,7 +71,8 @@ struct SegmentCommand: ParsableCommand {
       if precision == nil, context.device.hasFastBFloat16 { options.precision = .bfloat16 }
       options.mirrorAxes = []
       if !common.quiet {
-        note("fast: \(options.precision == .bfloat16 ? "bf16 arithmetic" : "float32 (this processor has no bf16 arithmetic)"), no mirroring")
+        note(
+          "fast: \(options.precision == .bfloat16 ? "bf16 arithmetic" : "float32 (this processor has no bf16 arithmetic)"), no mirroring")
       }
     }
     if noMirror { options.mirrorAxes = [] }
@@ -146,6 +152,25 @@ func parsePrecision(_ text: String?) throws -> Precision {
   case nil, "f32": return .float32
   case "bf16": return .bfloat16
   default: throw MedDINOError.invalid("--precision is \"\(text ?? "")\", expected f32 or bf16")
+  }
+}
+
+let imageEndings = [".nii", ".nii.gz"]
+
+/// Refuses outputs that would be lost or fail after the work: a wrong ending, a folder that is not there, one path for two files, an
+/// input's path. Throws: `.invalid`, `.io` naming the option.
+func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])], inputs: [String]) throws {
+  var seen = Set(inputs)
+  for (option, path, endings) in outputs {
+    guard let path else { continue }
+    guard endings.contains(where: { path.hasSuffix($0) }) else {
+      throw MedDINOError.invalid("\(option) is \"\(path)\", expected a name ending in \(endings.joined(separator: " or "))")
+    }
+    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    guard FileKind.of(folder) == .directory else {
+      throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
+    }
+    guard seen.insert(path).inserted else { throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already") }
   }
 }
 

@@ -25,6 +25,7 @@ struct FeaturesCommand: ParsableCommand {
   func run() throws {
     try perform {
       guard output != nil || pca != nil else { throw MedDINOError.invalid("neither --output nor --pca is given") }
+      try checkOutputs([("--output", output, [".safetensors"]), ("--pca", pca, [".png"])], inputs: [image])
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       let control = Terminal.control(quiet: common.quiet)
@@ -47,7 +48,9 @@ struct FeaturesCommand: ParsableCommand {
     }
     if let slices {
       let pair = try integers(slices, "--slices")
-      guard pair.count == 2, pair[0] >= 0, pair[0] < pair[1] else { throw MedDINOError.invalid("--slices is \"\(slices)\", expected first,end") }
+      guard pair.count == 2, pair[0] >= 0, pair[0] < pair[1] else {
+        throw MedDINOError.invalid("--slices is \"\(slices)\", expected first,end")
+      }
       options.slices = pair[0]..<pair[1]
     }
     return options
@@ -94,7 +97,9 @@ struct PhantomCommand: ParsableCommand {
       options.cases = cases
       options.testCases = testCases
       if lps { options.orientations = [.lps] }
+      guard single || labels == nil else { throw MedDINOError.invalid("--labels has an effect only together with --single") }
       if single {
+        try checkOutputs([("destination", destination, imageEndings), ("--labels", labels, imageEndings)], inputs: [])
         if let labels {
           let pair = try Phantom.makeCase(index: 0, options: options, in: context.budget, pool: context.pool, control: control)
           try NIfTI.write(pair.image, to: destination, control: control)
@@ -159,7 +164,7 @@ struct BenchCommand: ParsableCommand {
       }
       times.sort()
       let cost = NetworkCost(
-        configuration, height: size, width: size, precision: try parsePrecision(precision), threads: context.pool.width)
+        configuration, height: size, width: size, threads: context.pool.width)
       report(times, checksum, cost.flops, context)
     }
   }

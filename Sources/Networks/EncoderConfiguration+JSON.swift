@@ -9,7 +9,8 @@ extension EncoderConfiguration {
       ("depth", .integer(depth)), ("num_heads", .integer(heads)), ("ffn_layer", .string(feedForwardName)),
       ("ffn_hidden", .integer(hiddenDim)), ("qkv_bias", .bool(qkvBias)), ("proj_bias", .bool(projectionBias)),
       ("ffn_bias", .bool(feedForwardBias)), ("mask_k_bias", .bool(maskKeyBias)), ("n_storage_tokens", .integer(storageTokens)),
-      ("layerscale_init", layerScale.map { .number($0) } ?? .null), ("norm_layer", .string(normalization == .rmsNorm ? "rmsnorm" : "layernorm")),
+      ("layerscale_init", layerScale.map { .number($0) } ?? .null),
+      ("norm_layer", .string(normalization == .rmsNorm ? "rmsnorm" : "layernorm")),
       ("norm_eps", .number(Double("\(normEpsilon)") ?? Double(normEpsilon))),
       ("untie_cls_and_patch_norms", .bool(untieClassAndPatchNorms)),
       ("untie_global_and_local_cls_norm", .bool(untieGlobalAndLocalClassNorm)),
@@ -145,7 +146,9 @@ public struct ConfigurationReader {
   public mutating func integers(_ key: String) throws(MedDINOError) -> [Int]? {
     guard let value = value(key) else { return nil }
     let numbers = value.arrayValue?.compactMap(\.intValue) ?? []
-    guard let list = value.arrayValue, list.count == numbers.count else { throw .invalid("\(key) is \(value.text()), expected whole numbers") }
+    guard let list = value.arrayValue, list.count == numbers.count else {
+      throw .invalid("\(key) is \(value.text()), expected whole numbers")
+    }
     return numbers
   }
   /// Throws: `.invalid` listing keys that were not asked for.

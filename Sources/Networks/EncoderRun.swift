@@ -54,11 +54,12 @@ struct EncoderRun {
 
   func block(_ index: Int, draws: VisionTransformer.TrainingDraws?) throws(MedDINOError) {
     let block = network.weights.blocks[index]
-    let rope = try draws?.rope(index).map { (augmentation) throws(MedDINOError) in
-      try RopeTables.make(
-        rows: rows, columns: columns, periods: network.weights.periods, configuration: configuration, augmentation: augmentation,
-        in: device.budget)
-    } ?? fixedRope
+    let rope =
+      try draws?.rope(index).map { (augmentation) throws(MedDINOError) in
+        try RopeTables.make(
+          rows: rows, columns: columns, periods: network.weights.periods, configuration: configuration, augmentation: augmentation,
+          in: device.budget)
+      } ?? fixedRope
     try branch(draws?.kept(index, 0), gamma: block.scale1) { (input, output, epilogue) throws(MedDINOError) in
       try attention(block, input, rope, into: output, epilogue)
     }

@@ -1,4 +1,4 @@
-public import Tensors
+internal import Tensors
 
 /// Arithmetic and memory of one forward pass of a segmentation network, from its shape.
 public struct NetworkCost: Sendable {
@@ -7,7 +7,7 @@ public struct NetworkCost: Sendable {
   /// Buffers of one pass: residual stream, wide layers, attention panels, taps, decoder groups, logits.
   public let workspaceBytes: Int
 
-  public init(_ configuration: Primus.Configuration, height: Int, width: Int, precision: Precision, threads: Int) {
+  public init(_ configuration: Primus.Configuration, height: Int, width: Int, threads: Int) {
     let e = configuration.encoder
     let patches = (height / e.patchSize) * (width / e.patchSize)
     let tokens = patches + e.prefixTokens
@@ -41,24 +41,20 @@ public struct NetworkCost: Sendable {
     // Stream, embedded, normed and mixed; q, k and v packed for attention in whole blocks of tokens; the rope tables.
     let packed = 3 * Self.rounded(tokens, 96) * e.embedDim * 4
     let tables = 2 * patches * e.headDim * 4
-    workspaceBytes = image * 2 + narrow * 4 + packed + tables + wide + taps + logits + groups
-      + Self.laneBytes(configuration, tokens: tokens, precision: precision) * threads
+    workspaceBytes =
+      image * 2 + narrow * 4 + packed + tables + wide + taps + logits + groups
+      + Self.laneBytes(configuration) * threads
   }
 
   private static func rounded(_ value: Int, _ multiple: Int) -> Int { (value + multiple - 1) / multiple * multiple }
 
-  /// Scratch of one thread, an upper bound over the instruction sets: attention state, the tile of a residual product or the rounded
-  /// rows of a bfloat16 one, and the decoder's product.
-  private static func laneBytes(_ configuration: Primus.Configuration, tokens: Int, precision: Precision) -> Int {
+  /// Scratch of one thread, an upper bound over the instruction sets: attention state, the rows that a linear layer packs, and those of
+  /// the decoder's product.
+  private static func laneBytes(_ configuration: Primus.Configuration) -> Int {
     let e = configuration.encoder
     let attention = 96 << 10
-    switch precision {
-    case .float32:
-      return attention + min(rounded(tokens, 16), 512) * min(rounded(e.embedDim, 32), 768) * 4
-    case .bfloat16:
-      func rows(_ inputs: Int) -> Int { 144 * (rounded(inputs, 768) + 32) * 4 }
-      let linear = rows(max(e.embedDim, e.hiddenDim, e.inputChannels * e.patchSize * e.patchSize))
-      return attention + linear + rows(max(e.embedDim, configuration.decoder.channels[1]))
-    }
+    func rows(_ inputs: Int) -> Int { 144 * (rounded(inputs, 768) + 32) * 4 }
+    let linear = rows(max(e.embedDim, e.hiddenDim, e.inputChannels * e.patchSize * e.patchSize))
+    return attention + linear + rows(max(e.embedDim, configuration.decoder.channels[1]))
   }
 }

@@ -71,7 +71,7 @@ public final class Primus: Sendable {
     let logits = try workspace.tensor("logits", [images.shape[0], configuration.classes, grid.rows * p, grid.columns * p])
     try decoder.decode(
       taps, prefixTokens: configuration.encoder.prefixTokens, rows: grid.rows, columns: grid.columns, into: logits, device: device,
-      workspace: workspace, control: control)
+      workspace: workspace, control: control, progress: encoderShare...1)
     return logits
   }
 

@@ -104,15 +104,17 @@ public final class PrimusDecoder: Sendable {
   ) throws(MedDINOError) {
     self.configuration = configuration
     packed = try DecoderLoader(
-      configuration: configuration, taps: taps, source: parameters, device: device, precision: precision).load()
+      configuration: configuration, taps: taps, source: parameters, device: device, precision: precision
+    ).load()
   }
 
   /// Logits [batch, classes, rows * patch, columns * patch] of taps, each [batch, prefix + rows * columns, channels].
   public func decode(
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, into logits: Tensor, device: any Device, workspace: Workspace,
-    control: RunControl = RunControl()
+    control: RunControl = RunControl(), progress: ClosedRange<Double> = 0...1
   ) throws(MedDINOError) {
     try device.decode(
-      taps, prefixTokens: prefixTokens, rows: rows, columns: columns, packed, into: logits, workspace: workspace, control: control)
+      taps, prefixTokens: prefixTokens, rows: rows, columns: columns, packed, into: logits, workspace: workspace, control: control,
+      progress: progress)
   }
 }

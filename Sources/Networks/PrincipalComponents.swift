@@ -175,7 +175,8 @@ enum SymmetricEigen {
     }
   }
 
-  private static func sweep(_ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ d: inout [Double], _ e: inout [Double], _ l: Int, _ m: Int) {
+  private static func sweep(_ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ d: inout [Double], _ e: inout [Double], _ l: Int, _ m: Int)
+  {
     var g = (d[l + 1] - d[l]) / (2 * e[l])
     var r = (g * g + 1).squareRoot()
     g = d[m] - d[l] + e[l] / (g + (g >= 0 ? r : -r))

@@ -36,12 +36,14 @@ public final class BackgroundTask: @unchecked Sendable {
     sigfillset(&all)
     pthread_sigmask(SIG_BLOCK, &all, &before)
     let raw = Unmanaged.passRetained(self).toOpaque()
-    let code = pthread_create(&thread, nil, { argument in
-      guard let argument else { return nil }
-      let task = Unmanaged<BackgroundTask>.fromOpaque(argument).takeRetainedValue()
-      task.run()
-      return nil
-    }, raw)
+    let code = pthread_create(
+      &thread, nil,
+      { argument in
+        guard let argument else { return nil }
+        let task = Unmanaged<BackgroundTask>.fromOpaque(argument).takeRetainedValue()
+        task.run()
+        return nil
+      }, raw)
     pthread_sigmask(SIG_SETMASK, &before, nil)
     guard code == 0 else {
       Unmanaged<BackgroundTask>.fromOpaque(raw).release()

@@ -131,7 +131,9 @@ public final class CasePreparation {
       if entries == 1, !masked[channel], resampling.separateAxis == nil, box == CaseBox(shape: source.grid.shape) {
         let normalizer = normalizers[channel]
         let found = scan.channels[channel]
-        clips.append(.ranges([normalizer.value(found.lowest)...normalizer.value(found.highest)]))
+        let (low, high) = (normalizer.value(found.lowest), normalizer.value(found.highest))
+        guard low <= high else { throw .invalid("channel \(channel): values \(found.lowest) to \(found.highest) cannot be normalised") }
+        clips.append(.ranges([low...high]))
         continue
       }
       var low = [Float](repeating: .infinity, count: entries * planes.lanes)

@@ -49,10 +49,17 @@ public struct ChannelNormalizer: Equatable, Sendable {
       self.init(clip: low...high, shift: Float(properties.mean), divisor: max(Float(properties.std), Self.smallest))
     case .zScore:
       guard let statistics else { throw MedDINOError(.internal, "no statistics for channel \(channel)") }
+      guard Float(statistics.mean).isFinite, Float(statistics.std).isFinite else {
+        throw .invalid("channel \(channel): values spread further than float32 holds")
+      }
       self.init(shift: Float(statistics.mean), divisor: max(Float(statistics.std), Self.smallest))
     case .rescale01:
       guard let statistics else { throw MedDINOError(.internal, "no statistics for channel \(channel)") }
-      self.init(shift: statistics.minimum, divisor: max(statistics.maximum - statistics.minimum, Self.smallest))
+      let span = statistics.maximum - statistics.minimum
+      guard span.isFinite else {
+        throw .invalid("channel \(channel): values \(statistics.minimum) to \(statistics.maximum) span more than float32 holds")
+      }
+      self.init(shift: statistics.minimum, divisor: max(span, Self.smallest))
     case .rgb01:
       guard let statistics else { throw MedDINOError(.internal, "no statistics for channel \(channel)") }
       guard statistics.minimum >= 0, statistics.maximum <= 255 else {

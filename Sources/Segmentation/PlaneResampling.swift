@@ -141,6 +141,7 @@ struct PlaneResampling: Sendable {
       low = values[i] < low ? values[i] : low
       high = values[i] > high ? values[i] : high
     }
-    return low...high
+    // A plane that starts with NaN compares with nothing; an empty clip keeps the run alive and the logits check reports it.
+    return low <= high ? low...high : 0...0
   }
 }

@@ -149,7 +149,7 @@ public final class SliceSegmenter {
         broken.raise()
       }
     }
-    if broken.isRaised { throw MedDINOError(.internal, "the network gave logits that are NaN or infinite") }
+    if broken.isRaised { throw .invalid("the network gave logits that are NaN or infinite: its weights or the image values are far out of range") }
   }
 
   private func addWeights() {

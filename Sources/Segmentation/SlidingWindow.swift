@@ -38,7 +38,8 @@ public struct SlidingWindow: Equatable, Sendable {
     let padded = max(size, tile)
     let low = (padded - size) / 2
     let room = Double(padded - tile)
-    let count = Int((room / target).rounded(.up)) + 1
+    let count = Int((room / max(target, 1)).rounded(.up)) + 1
+    guard count <= 1 << 20 else { throw .shape("\(count) tiles along one axis, expected at most 1048576") }
     guard count > 1 else { return Axis(size: size, tile: tile, padLow: low, paddedSize: padded, starts: [0]) }
     let actual = room / Double(count - 1)
     let starts = (0..<count).map { Int((actual * Double($0)).rounded(.toNearestOrEven)) }

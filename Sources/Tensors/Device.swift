@@ -81,10 +81,11 @@ public protocol Device: AnyObject, Sendable {
   func scatterResidual(_ branch: Tensor, _ indices: [Int], scale: Float, gamma: Tensor?, onto output: Tensor)
 
   /// The whole Primus decoder: normalised taps, each [batch, prefix + patches, dim], to planar logits
-  /// [batch, classes, rows * patch, columns * patch]. Never builds a full-resolution feature map. Throws: `.outOfMemory`, `.cancelled`.
+  /// [batch, classes, rows * patch, columns * patch]. Never builds a full-resolution feature map.
+  /// `progress`: the part of the control's current stage that this fills, reported by groups of tokens. Throws: `.outOfMemory`, `.cancelled`.
   func decode(
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, _ decoder: PackedDecoder, into logits: Tensor,
-    workspace: Workspace, control: RunControl
+    workspace: Workspace, control: RunControl, progress: ClosedRange<Double>
   ) throws(MedDINOError)
 }
 

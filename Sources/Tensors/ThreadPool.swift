@@ -13,7 +13,9 @@ public final class ThreadPool: @unchecked Sendable {
 
   /// `threads`: 0 chooses the processors that this process may use, 1 keeps to the calling thread.
   /// Throws: `.invalid` outside 0...1024, `.outOfMemory`.
-  public init(threads: Int = 0, host: HostParallel? = nil, hostUser: UnsafeMutableRawPointer? = nil, hostWidth: Int = 0) throws(MedDINOError) {
+  public init(threads: Int = 0, host: HostParallel? = nil, hostUser: UnsafeMutableRawPointer? = nil, hostWidth: Int = 0)
+    throws(MedDINOError)
+  {
     guard (0...1024).contains(threads) else { throw .invalid("threads is \(threads), expected 0 (auto) to 1024") }
     guard (0...4096).contains(hostWidth) else { throw .invalid("parallel_width is \(hostWidth), expected 0 to 4096") }
     let count = threads == 0 ? Int(ck_usable_processors()) : threads

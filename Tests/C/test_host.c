@@ -109,7 +109,7 @@ static void forks(void) {
     memset(d.labels, 0xee, d.count);
     const pid_t child = fork();
     if (child == 0) {
-      alarm(60);
+      alarm(150);
       const long before = checks_failed;
       OK(tiny_segment(model, &d, NULL));
       CHECK(memcmp(c.labels, d.labels, c.count) == 0);

@@ -66,15 +66,17 @@ struct CKernelsTests {
     for (got, want) in zip(x, expected) { #expect(abs(got - want) <= 4e-7 * max(1, abs(want))) }
   }
 
-  @Test(arguments: supported) func gemm(isa: Int32) throws {
+  @Test(arguments: supported, [false, true]) func gemm(isa: Int32, wide: Bool) throws {
     let kernels = try #require(ck_kernels_for(isa)).pointee
+    let product = wide ? kernels.gemm_f32 : kernels.gemm_bf16
     for (m, n, k) in [(1, 1, 1), (7, 33, 65), (29, 40, 801)] {
       var noise = Noise(UInt64(m))
       let a = noise.floats(m * k), w = noise.floats(n * k), bias = noise.floats(n)
       var c = [Float](repeating: 0, count: m * n)
-      withRoom(kernels.packed_bf16_bytes(Int64(n), Int64(k))) { packed in
-        withRoom(kernels.gemm_bf16_scratch(Int64(k))) { scratch in
-          kernels.pack_bf16(w, Int64(k), Int64(n), Int64(k), packed)
+      let sizes = (Int64(n), Int64(k))
+      withRoom(wide ? kernels.packed_f32_bytes(sizes.0, sizes.1) : kernels.packed_bf16_bytes(sizes.0, sizes.1)) { packed in
+        withRoom(wide ? kernels.gemm_f32_scratch(sizes.1) : kernels.gemm_bf16_scratch(sizes.1)) { scratch in
+          (wide ? kernels.pack_f32 : kernels.pack_bf16)(w, sizes.1, sizes.0, sizes.1, packed)
           a.withUnsafeBufferPointer { a in
             bias.withUnsafeBufferPointer { bias in
               c.withUnsafeMutableBufferPointer { c in
@@ -86,17 +88,18 @@ struct CKernelsTests {
                 arguments.bias = bias.baseAddress
                 arguments.c = UnsafeMutableRawPointer(c.baseAddress)
                 (arguments.ldc, arguments.c_type) = (Int64(n), Int32(CK_F32))
-                kernels.gemm_bf16(&arguments, scratch)
+                product(&arguments, scratch)
               }
             }
           }
         }
       }
+      func seen(_ x: Float) -> Double { Double(wide ? x : bf16(x)) }
       var worst = 0.0
       for i in 0..<m {
         for j in 0..<n {
           var expected = Double(bias[j])
-          for p in 0..<k { expected += Double(bf16(a[i * k + p])) * Double(bf16(w[j * k + p])) }
+          for p in 0..<k { expected += seen(a[i * k + p]) * seen(w[j * k + p]) }
           worst = max(worst, abs(Double(c[i * n + j]) - expected))
         }
       }
@@ -174,9 +177,11 @@ struct CKernelsTests {
       var marks = [Int32](repeating: 0, count: count + 1)
       marks.withUnsafeMutableBufferPointer { marks in
         // Each index is another element: no two threads touch the same one.
-        ck_pool_run(pool, Int64(count), { argument, index in
-          argument?.assumingMemoryBound(to: Int32.self)[Int(index)] += 1
-        }, marks.baseAddress)
+        ck_pool_run(
+          pool, Int64(count),
+          { argument, index in
+            argument?.assumingMemoryBound(to: Int32.self)[Int(index)] += 1
+          }, marks.baseAddress)
       }
       #expect(marks.prefix(count).allSatisfy { $0 == 1 } && marks[count] == 0, "count \(count)")
     }

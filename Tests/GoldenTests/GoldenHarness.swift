@@ -129,7 +129,11 @@ final class GoldenFile {
   func tolerance(_ name: String) -> GoldenTolerance {
     if let rules = entry["rules"]?.arrayValue {
       for rule in rules where matches(rule["match"]?.stringValue ?? "*", name) {
-        if let dtype = rule["dtype"]?.stringValue, !(entry["tensors"]?[name]?["dtype"]?.stringValue ?? "").hasSuffix(dtype == "F16" ? "float16" : dtype) { continue }
+        if let dtype = rule["dtype"]?.stringValue,
+          !(entry["tensors"]?[name]?["dtype"]?.stringValue ?? "").hasSuffix(dtype == "F16" ? "float16" : dtype)
+        {
+          continue
+        }
         return GoldenTolerance(
           absolute: rule["atol"]?.doubleValue ?? 0, relative: rule["rtol"]?.doubleValue ?? 0, rootMeanSquare: nil,
           mismatch: rule["mismatch"]?.doubleValue, halfUlp: rule["half_ulp"]?.doubleValue)

@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 import WeightFiles
 
-private let allChecks: [GoldenCheck] = modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens + predictionGoldens
+private let allChecks: [GoldenCheck] =
+  modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens + predictionGoldens
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set
 /// beside a developer's checkout.

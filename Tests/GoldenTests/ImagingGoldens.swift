@@ -129,12 +129,14 @@ private func checkReaderGeometry(_ file: GoldenFile) throws {
     }
     var props: [(String, JSON)] = []
     if reader == .simpleITK {
-      props = [(
-        "sitk_stuff",
-        .object(
-          ("spacing", .numbers(geometry.spacing)), ("origin", .numbers(geometry.origin)),
-          ("direction", .numbers(geometry.direction)))
-      )]
+      props = [
+        (
+          "sitk_stuff",
+          .object(
+            ("spacing", .numbers(geometry.spacing)), ("origin", .numbers(geometry.origin)),
+            ("direction", .numbers(geometry.direction)))
+        )
+      ]
     } else {
       var stuff = [("original_affine", affine(image.affine))]
       if reader == .nibabelReorient { stuff.append(("reoriented_affine", affine(geometry.affineRAS))) }

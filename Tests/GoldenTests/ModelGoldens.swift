@@ -100,7 +100,9 @@ struct SplitTokens {
   }
 }
 
-func normalized(_ network: VisionTransformer, _ tokens: Tensor, _ device: CPUDevice, _ draws: VisionTransformer.TrainingDraws? = nil) throws -> Tensor {
+func normalized(_ network: VisionTransformer, _ tokens: Tensor, _ device: CPUDevice, _ draws: VisionTransformer.TrainingDraws? = nil) throws
+  -> Tensor
+{
   let result = try Tensor(tokens.shape, in: device.budget)
   network.normalize(tokens, draws: draws, device: device, into: result)
   return result
@@ -151,7 +153,8 @@ private func checkIntermediate(
   let configuration = network.configuration
   let (prefix, depth, dim) = (configuration.prefixTokens, configuration.depth, configuration.embedDim)
   let layers = (0..<depth).filter { (try? file.has("out.inter.normed.\($0).patch")) ?? false }
-  let tokens = try network.tokens(images, blocks: Set(layers + [depth - 2, depth - 1]), device: device, workspace: workspace)
+  let last = [depth - 2, depth - 1].filter { $0 >= 0 }
+  let tokens = try network.tokens(images, blocks: Set(layers + last), device: device, workspace: workspace)
   for layer in layers {
     guard let raw = tokens[layer] else { continue }
     // get_intermediate_layers never uses local_cls_norm, and cls_norm only with untied class and patch norms.
@@ -166,7 +169,7 @@ private func checkIntermediate(
     try file.compare(name + "cls", split.cls)
     try file.compare(name + "extra", split.storage)
   }
-  for (index, layer) in [depth - 2, depth - 1].enumerated() {
+  for (index, layer) in last.enumerated() {
     if let raw = tokens[layer] { try file.compare("out.inter.raw.last2.\(index)", SplitTokens(raw, prefix: prefix).patch) }
   }
 }
@@ -230,13 +233,17 @@ private func checkRopeTables(_ file: GoldenFile) throws {
     var periods = RopeTables.periods(c)
     if name.contains("ckptperiods") { periods = periods.map(roundedToBFloat16) }
     if parts[0] == "minmax" {
-      (c.embedDim, c.heads, c.ropePeriods) = (96, 3, .range(min: 0.5, max: 50))
+      let words = described(file, "minmax.", "min_period")
+      (c.embedDim, c.heads) = (Int(words["D"] ?? 96), Int(words["heads"] ?? 3))
+      c.ropePeriods = .range(min: words["min_period"] ?? 0.5, max: words["max_period"] ?? 50)
       c.coordinateNormalization = .init(rawValue: parts[1]) ?? .separate
       periods = RopeTables.periods(c)
       try file.compare("minmax.periods", periods)
     }
     if parts[0] == "aug" {
-      (c.embedDim, c.heads) = (64, 2)
+      let words = described(file, "aug.", "heads")
+      (c.embedDim, c.heads) = (Int(words["D"] ?? 64), Int(words["heads"] ?? 2))
+      c.ropePeriods = .base(words["base"] ?? 100)
       periods = RopeTables.periods(c)
       let base = "aug.\(parts[1])."
       let shift = try file.floats(base + "u_shift_yx")
@@ -254,11 +261,26 @@ private func checkRopeTables(_ file: GoldenFile) throws {
       try file.compare(String(name.dropLast(4)) + key, columns)
     }
   }
-  for (name, precision) in [("periods.fp32", EncoderConfiguration.RopePrecision.float32), ("periods.bf16", .bfloat16)] where try file.has(name) {
+  for (name, precision) in [("periods.fp32", EncoderConfiguration.RopePrecision.float32), ("periods.bf16", .bfloat16)]
+  where try file.has(name) {
     var c = EncoderConfiguration()
     c.ropePrecision = precision
     try file.compare(name, RopeTables.periods(c))
   }
+}
+
+/// The numbers in the manifest's words about the tables, such as "D 96, 3 heads, min_period .5, max_period 50".
+private func described(_ file: GoldenFile, _ prefix: String, _ word: String) -> [String: Double] {
+  let texts = (file.entry["tensors"]?.objectValue?.entries ?? []).filter { $0.key.hasPrefix(prefix) }
+  let text = texts.compactMap { $0.value["meaning"]?.stringValue }.first { $0.contains("D ") && $0.contains(word) } ?? ""
+  var result: [String: Double] = [:]
+  for part in text.split(separator: ",") {
+    let words = part.split(separator: " ").map(String.init)
+    guard words.count >= 2 else { continue }
+    let (a, b) = (words[words.count - 2], words[words.count - 1])
+    if let value = Double(b) ?? Double("0" + b) { result[a] = value } else if let value = Double(a) { result[b] = value }
+  }
+  return result
 }
 
 private func checkPatchDecode(_ file: GoldenFile) throws {
@@ -279,7 +301,8 @@ private func checkPatchDecode(_ file: GoldenFile) throws {
       DecoderConfiguration(inputChannels: dim, patchSize: patch, classes: classes), taps: 1,
       parameters: RenamedDecoder(base: GoldenParameters(file: file, prefix: key + ".param.")), device: device)
     let logits = try Tensor([batch, classes, rows * patch, columns * patch], in: device.budget)
-    try decoder.decode([tokens], prefixTokens: 0, rows: rows, columns: columns, into: logits, device: device, workspace: Workspace(device.budget))
+    try decoder.decode(
+      [tokens], prefixTokens: 0, rows: rows, columns: columns, into: logits, device: device, workspace: Workspace(device.budget))
     try file.compare(key + ".out", logits)
   }
 }
@@ -303,6 +326,8 @@ private func checkPrimus(_ file: GoldenFile) throws {
     encoder.heads = config["num_heads"]?.intValue ?? 2
     encoder.hiddenDim = encoder.embedDim * 4
     encoder.storageTokens = config["storage"]?.intValue ?? 4
+    encoder.qkvBias = config["qkv_bias"]?.boolValue ?? false
+    encoder.normEpsilon = Float(config["layernorm_eps"]?.doubleValue ?? 1e-6)
     encoder.ropePrecision = .float32
     let indices = config["interaction_indices"]?.arrayValue?.compactMap(\.intValue) ?? []
     let taps = kind == "single" ? [encoder.depth - 1] : indices
@@ -317,7 +342,9 @@ private func checkPrimus(_ file: GoldenFile) throws {
     }
     try file.compare(kind + ".out", logits(".in.x", taps, .float32))
     try file.compare(kind + ".out.bf16rope", logits(".in.x", taps, .bfloat16))
-    if try file.has(kind + ".out.reversed_indices") { try file.compare(kind + ".out.reversed_indices", logits(".in.x", taps.reversed(), .float32)) }
+    if try file.has(kind + ".out.reversed_indices") {
+      try file.compare(kind + ".out.reversed_indices", logits(".in.x", taps.reversed(), .float32))
+    }
     if try file.has(kind + ".out.surplus") { try file.compare(kind + ".out.surplus", logits(".in.x_surplus", taps, .float32)) }
   }
 }

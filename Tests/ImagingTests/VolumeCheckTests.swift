@@ -8,7 +8,8 @@ import Testing
     try VolumeCheck.geometry(Geometry(dims: [1, 1, 1]))
     try VolumeCheck.geometry(Geometry(dims: [2, 2, 2], direction: [-1, 0, 0, 0, 1, 0.3, 0, 0, 1]))  // left-handed and tilted
     let changes: [(String, (inout Geometry) -> Void)] = [
-      ("dims", { $0.dims[0] = 0 }), ("dims", { $0.dims[2] = 1 << 31 }), ("dims", { $0.dims[1] = Int.min }), ("geometry", { $0.dims = [1, 2] }),
+      ("dims", { $0.dims[0] = 0 }), ("dims", { $0.dims[2] = 1 << 31 }), ("dims", { $0.dims[1] = Int.min }),
+      ("geometry", { $0.dims = [1, 2] }),
       ("spacing", { $0.spacing[1] = 0 }), ("spacing", { $0.spacing[1] = -1 }), ("spacing", { $0.spacing[0] = .nan }),
       ("spacing", { $0.spacing[0] = .infinity }), ("origin", { $0.origin[2] = .nan }), ("direction", { $0.direction[4] = .infinity }),
       ("direction", { $0.direction[4] = 0 }), ("direction", { $0.direction = [1, 1, 0, 0, 0.005, 0, 0, 0, 1] }),
@@ -33,7 +34,10 @@ import Testing
     #expect(try extent([4, 5, 6], [2, -8, 40]) == -32..<208)
     #expect(try extent([4, 5, 6], [2, 8, 40], channels: 3, -240) == -480..<240)
     #expect(try extent([1, 1, 1], [.max, .min, .max]) == 0..<2)
-    for (dims, strides) in [([4, 5, 6], [Int.max, 1, 1]), ([2, 2, 2], [Int.max, 1, 1]), ([2, 2, 2], [Int.min, -1, 0]), ([2, 3, 2], [Int.max / 2, Int.min / 2, 0]), ([0, 1, 1], [1, 1, 1]), ([1, 1], [1, 1])] {
+    for (dims, strides) in [
+      ([4, 5, 6], [Int.max, 1, 1]), ([2, 2, 2], [Int.max, 1, 1]), ([2, 2, 2], [Int.min, -1, 0]),
+      ([2, 3, 2], [Int.max / 2, Int.min / 2, 0]), ([0, 1, 1], [1, 1, 1]), ([1, 1], [1, 1]),
+    ] {
       #expect(throws: MedDINOError.self, "\(dims) \(strides)") { try extent(dims, strides) }
     }
     #expect(throws: MedDINOError.self) { try extent([1, 1, 1], [1, 1, 1], channels: 0) }

@@ -60,7 +60,8 @@ private func devices(threads: Int = 2) throws -> [CPUDevice] {
       let qkv = try Tensor(random.floats(300 * 3 * 64), [1, 300, 3 * 64], in: device.budget)
       let out = try Tensor([1, 300, 64], in: device.budget)
       try device.attention(
-        qkv, heads: 2, prefixTokens: 0, rope: nil, precision: .bfloat16, into: out, workspace: Workspace(device.budget), control: RunControl())
+        qkv, heads: 2, prefixTokens: 0, rope: nil, precision: .bfloat16, into: out, workspace: Workspace(device.budget),
+        control: RunControl())
       let layer = try device.pack(
         weight: Tensor(random.floats(200 * 64), [200, 64], in: device.budget), bias: nil, precision: .bfloat16)
       let y = try Tensor([300, 200], in: device.budget)

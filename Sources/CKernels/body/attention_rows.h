@@ -2,13 +2,13 @@
  * Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135). Scores exist only as one [KEYS, NR] tile. */
 #define KEYS 192 /* keys per step: [KEYS, NR] floats of scores, and the step's k and v, stay near the core */
 
-DEFINE_TILE(score_tile_64, tile_f32, float, float, 64, 1)
-DEFINE_TILE(score_tile_any, tile_f32, float, float, step, 1)
-DEFINE_TILE(value_tile, tile_f32, float, float, 1, step)
+DEFINE_TILE(score_tile_64, tile_f32, float, float, 64, 1, 2, 0)
+DEFINE_TILE(score_tile_any, tile_f32, float, float, step, 1, 2, 0)
+DEFINE_TILE(value_tile, tile_f32, float, float, 1, step, 2, 0)
 #ifdef CK_HAS_DOT
-DEFINE_TILE(score_pairs_64, tile_pairs, uint32_t, uint32_t, 32, 1)
-DEFINE_TILE(score_pairs_any, tile_pairs, uint32_t, uint32_t, step, 1)
-DEFINE_TILE(value_pairs, tile_pairs, uint32_t, uint32_t, 1, step)
+DEFINE_TILE(score_pairs_64, tile_pairs, uint32_t, uint32_t, 32, 1, 2, 0)
+DEFINE_TILE(score_pairs_any, tile_pairs, uint32_t, uint32_t, step, 1, 2, 0)
+DEFINE_TILE(value_pairs, tile_pairs, uint32_t, uint32_t, 1, step, 2, 0)
 #endif
 
 typedef struct {
@@ -27,7 +27,7 @@ static size_t attention_scratch(const ck_attention_args *args) {
 static void attention_scores(const ck_attention_args *args, int64_t head, int64_t key0, int64_t keys, int64_t panel,
                              float *s) {
   const int64_t d = args->head_dim, tiles = (keys + MR - 1) / MR;
-  const tile_start from = {NULL, START_ZERO};
+  const tile_start from = {.start = START_ZERO};
   const char *q = packed_part(args, head, 0) + (size_t)(panel * NR * d) * element_bytes(args);
   const char *k = packed_part(args, head, 1) + (size_t)(key0 * d) * element_bytes(args);
   for (int64_t t = 0; t < tiles; t++) {
@@ -48,7 +48,7 @@ static void attention_scores(const ck_attention_args *args, int64_t head, int64_
 static void attention_values(const ck_attention_args *args, int64_t head, int64_t key0, int64_t keys,
                              attention_state *state, float *out) {
   const int64_t d = args->head_dim, tiles = (d + MR - 1) / MR;
-  const tile_start from = {state->carry, key0 == 0 ? START_ZERO : START_CARRY};
+  const tile_start from = {.carry = state->carry, .start = key0 == 0 ? START_ZERO : START_CARRY};
   const char *v = packed_part(args, head, 2) + (size_t)(key0 * d) * element_bytes(args);
   for (int64_t t = 0; t < tiles; t++) {
     const int64_t r = piece_start(d, tiles, t);

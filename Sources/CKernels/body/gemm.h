@@ -1,55 +1,56 @@
-/* c[m, n] = epilogue(a[m, k] w[n, k]^T), bf16 products, float32 sums.
- *
- * w is packed once into panels of NR columns, [panel][k pair][column] words of two bf16 (odd k: the last word's upper
- * half is 0). Rows go in groups; a group's a is rounded into scratch as [k block][row][K_BLOCK], K_BLOCK being the
- * constant row step of the register tiles. Then for each panel, k block and tile the sums are kept in scratch,
- * [row][NR], until the last k block's epilogue. */
-#define K_BLOCK 768
-#ifdef CK_HAS_DOT
-typedef uint16_t gemm_a;
-#define GROUP_ROWS (10 * MR)
-DEFINE_TILE(gemm_tile, tile_pairs, uint32_t, uint32_t, K_BLOCK / 2, 1)
-#else
-typedef float gemm_a;
-#define GROUP_ROWS (6 * MR)
-DEFINE_TILE(gemm_tile, tile_pairs, float, uint32_t, K_BLOCK, 1)
-#endif
+/* c[m, n] = epilogue(a[m, k] w[n, k]^T) in float32, and with bf16 products and float32 sums. */
+#include "gemm_finish.h"
+#define GEMM_PANELS 16 /* of a chunk */
+#define GEMM_ROWS (140 / MR * MR)
 
-static int64_t k_blocks(int64_t k) { return (k + K_BLOCK - 1) / K_BLOCK; }
-static int64_t k_pairs(int64_t k) { return (k + 1) / 2; }
+/* float32: a block of a group is 210 KiB, of a panel 48 KiB. */
+#define GEMM(name) f32_##name
+#define GEMM_A float
+#define GEMM_W float
+#define GEMM_PAIR 1
+#define GEMM_K 384
+DEFINE_TILE(f32_tile, tile_f32, float, float, GEMM_K, 1, 2, 1)
+DEFINE_TILE(f32_half, tile_f32, float, float, GEMM_K, 1, 1, 1)
 
-static size_t packed_bf16_bytes(int64_t n, int64_t k) {
-  return (size_t)((n + NR - 1) / NR) * (size_t)k_pairs(k) * NR * sizeof(uint32_t);
+CK_INLINE void f32_load_a(const ck_gemm_args *args, int64_t row, int64_t k0, int64_t count, float *out) {
+  const int64_t at = row * args->lda + k0;
+  if (args->a_type == CK_BF16) bf16_to_f32((const uint16_t *)args->a + at, out, count);
+  else memcpy(out, (const float *)args->a + at, (size_t)count * sizeof *out);
 }
+#include "gemm_rows.h"
 
-static void pack_bf16(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed) {
-  enum { CHUNK = 256 }; /* one chunk of a panel stays in the first cache while its columns are filled in one by one */
-  uint16_t rounded[CHUNK];
-  for (int64_t panel = 0; panel * NR < n; panel++) {
-    uint32_t *out = (uint32_t *)packed + panel * k_pairs(k) * NR;
-    for (int64_t k0 = 0; k0 < k; k0 += CHUNK, out += CHUNK / 2 * NR) {
+static void pack_f32(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed) {
+  enum { CHUNK = 64 }; /* a piece of a panel stays in the first cache while its columns are filled in one by one */
+  for (int64_t column = 0; column < n; column += NR)
+    for (int64_t k0 = 0; k0 < k; k0 += CHUNK) {
+      float *out = (float *)packed + column * k + k0 * NR;
       const int64_t length = k - k0 < CHUNK ? k - k0 : CHUNK;
       for (int64_t j = 0; j < NR; j++) {
-        const int64_t row = panel * NR + j;
-        if (row < n) f32_to_bf16(w + row * ldw + k0, rounded, length);
-        else memset(rounded, 0, sizeof rounded);
-        if (length & 1) rounded[length] = 0;
-        for (int64_t p = 0; p < k_pairs(length); p++) {
-          uint32_t word;
-          memcpy(&word, rounded + 2 * p, sizeof word);
-          out[p * NR + j] = word;
-        }
+        const float *row = column + j < n ? w + (column + j) * ldw + k0 : NULL;
+        for (int64_t p = 0; p < length; p++) out[p * NR + j] = row != NULL ? row[p] : 0;
       }
     }
-  }
 }
 
-static size_t gemm_bf16_scratch(int64_t k) {
-  return (size_t)k_blocks(k) * GROUP_ROWS * K_BLOCK * sizeof(gemm_a) + (size_t)GROUP_ROWS * NR * sizeof(float);
-}
+/* bf16: odd k leaves 0 in the upper half of a column's last word. Without the dot product, a holds values already
+ * rounded to bf16, as float32. */
+#define GEMM(name) bf16_##name
+#define GEMM_W uint32_t
+#define GEMM_PAIR 2
+#ifdef CK_HAS_DOT
+#define GEMM_K 768
+#define GEMM_A uint16_t
+DEFINE_TILE(bf16_tile, tile_pairs, uint32_t, uint32_t, GEMM_K / 2, 1, 2, 1)
+DEFINE_TILE(bf16_half, tile_pairs, uint32_t, uint32_t, GEMM_K / 2, 1, 1, 1)
+#else
+#define GEMM_K 384
+#define GEMM_A float
+DEFINE_TILE(bf16_tile, tile_pairs, float, uint32_t, GEMM_K, 1, 2, 1)
+DEFINE_TILE(bf16_half, tile_pairs, float, uint32_t, GEMM_K, 1, 1, 1)
+#endif
 
 /* `count` values of a's row, rounded to bf16, and a zero after an odd last one. */
-CK_INLINE void gemm_load_a(const ck_gemm_args *args, int64_t row, int64_t k0, int64_t count, gemm_a *out) {
+CK_INLINE void bf16_load_a(const ck_gemm_args *args, int64_t row, int64_t k0, int64_t count, GEMM_A *out) {
   const float *wide = (const float *)args->a + row * args->lda + k0;
   const uint16_t *narrow = (const uint16_t *)args->a + row * args->lda + k0;
 #ifdef CK_HAS_DOT
@@ -62,64 +63,26 @@ CK_INLINE void gemm_load_a(const ck_gemm_args *args, int64_t row, int64_t k0, in
   if (count & 1) out[count] = 0;
 }
 
-static void gemm_load_group(const ck_gemm_args *args, int64_t row0, int64_t rows, gemm_a *out) {
-  for (int64_t k0 = 0; k0 < args->k; k0 += K_BLOCK) {
-    const int64_t count = args->k - k0 < K_BLOCK ? args->k - k0 : K_BLOCK;
-    for (int64_t r = 0; r < rows; r++, out += K_BLOCK) gemm_load_a(args, row0 + r, k0, count, out);
-    out += (GROUP_ROWS - rows) * K_BLOCK;
-  }
-}
+#include "gemm_rows.h"
 
-/* One vector of columns of a finished tile: sums to c. */
-CK_INLINE void gemm_finish_columns(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column,
-                                   const int lanes, const float *sums) {
-  const vf zero = vf_set1(0), one = vf_set1(1);
-  const vf bias = args->bias != NULL ? vf_load_n(args->bias + column, lanes) : zero;
-  const vf gamma = args->gamma != NULL ? vf_load_n(args->gamma + column, lanes) : one;
-  for (int64_t r = 0; r < rows; r++, sums += NR) {
-    const int64_t at = (row0 + r) * args->ldc + column;
-    vf v = vf_load(sums);
-    if (args->accumulate) v += vf_load_n((const float *)args->c + at, lanes);
-    v += bias;
-    if (args->epilogue == CK_EPILOGUE_GELU) v = vf_gelu(v);
-    if (args->residual != NULL)
-      v = vf_fma(gamma, v, vf_load_n(args->residual + (row0 + r) * args->ldr + column, lanes));
-    if (args->c_type == CK_BF16) vf_store_bf16_n((uint16_t *)args->c + at, v, lanes);
-    else vf_store_n((float *)args->c + at, v, lanes);
-  }
-}
-
-static void gemm_finish(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column, const float *sums) {
-  for (int v = 0; v < 2; v++, column += VL, sums += VL) {
-    const int64_t left = args->n - column;
-    if (left >= VL) gemm_finish_columns(args, row0, rows, column, VL, sums);
-    else if (left > 0) gemm_finish_columns(args, row0, rows, column, (int)left, sums);
-  }
-}
-
-static void gemm_group(const ck_gemm_args *args, int64_t row0, int64_t rows, const gemm_a *a, float *sums) {
-  const int64_t tiles = (rows + MR - 1) / MR, pairs = k_pairs(args->k), blocks = k_blocks(args->k);
-  const uint32_t *panel = args->packed;
-  for (int64_t column = 0; column < args->n; column += NR, panel += pairs * NR)
-    for (int64_t block = 0; block < blocks || block == 0; block++) {
-      const int64_t done = block * (K_BLOCK / 2), left = pairs - done;
-      const tile_start from = {NULL, block == 0 ? START_ZERO : START_ADD};
-      for (int64_t t = 0; t < tiles; t++) {
-        const int64_t r = piece_start(rows, tiles, t), count = piece_start(rows, tiles, t + 1) - r;
-        gemm_tile((int)count, left < K_BLOCK / 2 ? left : K_BLOCK / 2,
-                  (const void *)(a + (block * GROUP_ROWS + r) * K_BLOCK), 0, panel + done * NR, sums + r * NR, from);
-        if (block + 1 >= blocks) gemm_finish(args, row0 + r, count, column, sums + r * NR);
+static void pack_bf16(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed) {
+  enum { CHUNK = 256 }; /* one chunk of a panel stays in the first cache while its columns are filled in one by one */
+  uint16_t rounded[CHUNK];
+  for (int64_t panel = 0; panel * NR < n; panel++) {
+    uint32_t *out = (uint32_t *)packed + panel * bf16_k_words(k) * NR;
+    for (int64_t k0 = 0; k0 < k; k0 += CHUNK, out += CHUNK / 2 * NR) {
+      const int64_t length = k - k0 < CHUNK ? k - k0 : CHUNK;
+      for (int64_t j = 0; j < NR; j++) {
+        const int64_t row = panel * NR + j;
+        if (row < n) f32_to_bf16(w + row * ldw + k0, rounded, length);
+        else memset(rounded, 0, sizeof rounded);
+        if (length & 1) rounded[length] = 0;
+        for (int64_t p = 0; p < bf16_k_words(length); p++) {
+          uint32_t word;
+          memcpy(&word, rounded + 2 * p, sizeof word);
+          out[p * NR + j] = word;
+        }
       }
     }
-}
-
-static void gemm_bf16(const ck_gemm_args *args, void *scratch) {
-  gemm_a *a = scratch;
-  float *sums = (float *)(a + k_blocks(args->k) * GROUP_ROWS * K_BLOCK);
-  const int64_t groups = (args->m + GROUP_ROWS - 1) / GROUP_ROWS;
-  for (int64_t g = 0; g < groups; g++) {
-    const int64_t row0 = piece_start(args->m, groups, g), rows = piece_start(args->m, groups, g + 1) - row0;
-    gemm_load_group(args, row0, rows, a);
-    gemm_group(args, row0, rows, a, sums);
   }
 }

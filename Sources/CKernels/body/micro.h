@@ -10,107 +10,118 @@ enum { START_ZERO, START_ADD, START_CARRY };
 typedef struct {
   const float *carry;
   int start;
+  /* What a fetching form asks for while it multiplies, `step` bytes further each k. */
+  const char *next;
+  int64_t step;
 } tile_start;
 
 #define FOR_ROWS CK_UNROLL for (int r = 0; r < rows; r++)
+#define FOR_VECTORS CK_UNROLL for (int v = 0; v < form.vectors; v++)
 
-CK_INLINE void tile_begin(const int rows, vf (*acc)[2], const float *c, tile_start from) {
+/* What a form knows at compile time: 1 or 2 vectors of the panel (1: the rest of c is left alone), and whether it asks
+ * for memory that is needed soon. */
+typedef struct {
+  int vectors, fetch;
+} tile_form;
+
+CK_INLINE void tile_begin(const int rows, const tile_form form, vf (*acc)[2], const float *c, tile_start from) {
   if (from.start == START_ZERO) {
-    FOR_ROWS { acc[r][0] = vf_set1(0); acc[r][1] = vf_set1(0); }
+    FOR_ROWS FOR_VECTORS acc[r][v] = vf_set1(0);
   } else if (from.start == START_ADD) {
-    FOR_ROWS { acc[r][0] = vf_load(c + r * NR); acc[r][1] = vf_load(c + r * NR + VL); }
+    FOR_ROWS FOR_VECTORS acc[r][v] = vf_load(c + r * NR + v * VL);
   } else {
-    const vf s0 = vf_load(from.carry), s1 = vf_load(from.carry + VL);
-    FOR_ROWS { acc[r][0] = vf_load(c + r * NR) * s0; acc[r][1] = vf_load(c + r * NR + VL) * s1; }
+    vf carry[2];
+    FOR_VECTORS carry[v] = vf_load(from.carry + v * VL);
+    FOR_ROWS FOR_VECTORS acc[r][v] = vf_load(c + r * NR + v * VL) * carry[v];
   }
 }
-CK_INLINE void tile_end(const int rows, vf (*acc)[2], float *c) {
-  FOR_ROWS { vf_store(c + r * NR, acc[r][0]); vf_store(c + r * NR + VL, acc[r][1]); }
+CK_INLINE void tile_end(const int rows, const tile_form form, vf (*acc)[2], float *c) {
+  FOR_ROWS FOR_VECTORS vf_store(c + r * NR + v * VL, acc[r][v]);
 }
 
 /* float32 times float32 */
-CK_INLINE void tile_f32(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step, const float *b,
-                        float *c, tile_start from) {
-  vf acc[16][2];
-  tile_begin(rows, acc, c, from);
+CK_INLINE void tile_f32(const int rows, const tile_form form, int64_t k, const float *a, int64_t row_step,
+                        int64_t k_step, const float *b, float *c, tile_start from) {
+  vf acc[16][2], w[2];
+  tile_begin(rows, form, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += k_step, b += NR) {
-    const vf b0 = vf_load(b), b1 = vf_load(b + VL);
+    if (form.fetch) __builtin_prefetch(from.next + p * from.step);
+    FOR_VECTORS w[v] = vf_load(b + v * VL);
     FOR_ROWS {
       const vf x = vf_set1(a[r * row_step]);
-      acc[r][0] = vf_fma(x, b0, acc[r][0]);
-      acc[r][1] = vf_fma(x, b1, acc[r][1]);
+      FOR_VECTORS acc[r][v] = vf_fma(x, w[v], acc[r][v]);
     }
   }
-  tile_end(rows, acc, c);
+  tile_end(rows, form, acc, c);
 }
 
 #ifdef CK_HAS_DOT
 /* Pairs of bf16 in 32-bit words, k, row_step and k_step in words. */
-CK_INLINE void tile_pairs(const int rows, int64_t k, const uint32_t *a, int64_t row_step, int64_t k_step,
-                          const uint32_t *b, float *c, tile_start from) {
+CK_INLINE void tile_pairs(const int rows, const tile_form form, int64_t k, const uint32_t *a, int64_t row_step,
+                          int64_t k_step, const uint32_t *b, float *c, tile_start from) {
   vf acc[16][2];
-  tile_begin(rows, acc, c, from);
+  vu w[2];
+  tile_begin(rows, form, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += k_step, b += NR) {
-    const vu b0 = vu_load(b), b1 = vu_load(b + VL);
+    if (form.fetch) __builtin_prefetch(from.next + p * from.step);
+    FOR_VECTORS w[v] = vu_load(b + v * VL);
     FOR_ROWS {
       const vu x = (vu)_mm512_set1_epi32((int)a[r * row_step]);
-      acc[r][0] = vf_dot_bf16(acc[r][0], x, b0);
-      acc[r][1] = vf_dot_bf16(acc[r][1], x, b1);
+      FOR_VECTORS acc[r][v] = vf_dot_bf16(acc[r][v], x, w[v]);
     }
   }
-  tile_end(rows, acc, c);
+  tile_end(rows, form, acc, c);
 }
 #else
 /* a: float32 values already rounded to bf16, k_step 1; b: words of two bf16, widened here by a shift and a mask
  * (exact). k counts words. The even half of the word is finished before the odd one begins: four widened vectors
  * would not fit the registers. */
-CK_INLINE void tile_pairs(const int rows, int64_t k, const float *a, int64_t row_step, int64_t k_step,
-                          const uint32_t *b, float *c, tile_start from) {
-  vf acc[16][2];
-  tile_begin(rows, acc, c, from);
+CK_INLINE void tile_pairs(const int rows, const tile_form form, int64_t k, const float *a, int64_t row_step,
+                          int64_t k_step, const uint32_t *b, float *c, tile_start from) {
+  vf acc[16][2], even[2], odd[2];
+  tile_begin(rows, form, acc, c, from);
   for (int64_t p = 0; p < k; p++, a += 2 * k_step, b += NR) {
-    const vf even0 = (vf)(vu_load(b) << 16), even1 = (vf)(vu_load(b + VL) << 16);
+    if (form.fetch) __builtin_prefetch(from.next + p * from.step);
+    FOR_VECTORS even[v] = (vf)(vu_load(b + v * VL) << 16);
     FOR_ROWS {
       const vf x = vf_set1(a[r * row_step]);
-      acc[r][0] = vf_fma(x, even0, acc[r][0]);
-      acc[r][1] = vf_fma(x, even1, acc[r][1]);
+      FOR_VECTORS acc[r][v] = vf_fma(x, even[v], acc[r][v]);
     }
-    const vf odd0 = (vf)(vu_load(b) & 0xffff0000u), odd1 = (vf)(vu_load(b + VL) & 0xffff0000u);
+    FOR_VECTORS odd[v] = (vf)(vu_load(b + v * VL) & 0xffff0000u);
     FOR_ROWS {
       const vf x = vf_set1(a[r * row_step + 1]);
-      acc[r][0] = vf_fma(x, odd0, acc[r][0]);
-      acc[r][1] = vf_fma(x, odd1, acc[r][1]);
+      FOR_VECTORS acc[r][v] = vf_fma(x, odd[v], acc[r][v]);
     }
   }
-  tile_end(rows, acc, c);
+  tile_end(rows, form, acc, c);
 }
 #endif
 
-/* NAME(rows, ...) runs BODY with `rows` known at compile time, 1 <= rows <= MR. */
-#define TILE_CASE(BODY, n, ROW_STEP, K_STEP)                  \
-  case n:                                                     \
-    if (n <= MR) BODY(n, k, a, ROW_STEP, K_STEP, b, c, from); \
+/* NAME(rows, ...) runs BODY with `rows` known at compile time, 1 <= rows <= MR, in the form of the last arguments. */
+#define TILE_CASE(BODY, n, ROW_STEP, K_STEP, ...)                                                               \
+  case n:                                                                                                       \
+    if (n <= MR) BODY(n, (const tile_form){__VA_ARGS__}, k, a, ROW_STEP, K_STEP, b, c, from);                   \
     break;
-#define DEFINE_TILE(NAME, BODY, A, B, ROW_STEP, K_STEP)                                                      \
-  static __attribute__((noinline)) void NAME(int rows, int64_t k, const A *a, int64_t step, const B *b,    \
-                                             float *c, tile_start from) {                                  \
-    (void)step;                                                                                            \
-    switch (rows) {                                                                                        \
-      TILE_CASE(BODY, 1, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 2, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 3, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 4, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 5, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 6, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 7, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 8, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 9, ROW_STEP, K_STEP)                                                                 \
-      TILE_CASE(BODY, 10, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 11, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 12, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 13, ROW_STEP, K_STEP)                                                                \
-      TILE_CASE(BODY, 14, ROW_STEP, K_STEP)                                                                \
-    }                                                                                                      \
+#define DEFINE_TILE(NAME, BODY, A, B, ROW_STEP, K_STEP, ...)                                                    \
+  static __attribute__((noinline)) void NAME(int rows, int64_t k, const A *a, int64_t step, const B *b,         \
+                                             float *c, tile_start from) {                                       \
+    (void)step;                                                                                                 \
+    switch (rows) {                                                                                             \
+      TILE_CASE(BODY, 1, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 2, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 3, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 4, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 5, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 6, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 7, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 8, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 9, ROW_STEP, K_STEP, __VA_ARGS__)                                                         \
+      TILE_CASE(BODY, 10, ROW_STEP, K_STEP, __VA_ARGS__)                                                        \
+      TILE_CASE(BODY, 11, ROW_STEP, K_STEP, __VA_ARGS__)                                                        \
+      TILE_CASE(BODY, 12, ROW_STEP, K_STEP, __VA_ARGS__)                                                        \
+      TILE_CASE(BODY, 13, ROW_STEP, K_STEP, __VA_ARGS__)                                                        \
+      TILE_CASE(BODY, 14, ROW_STEP, K_STEP, __VA_ARGS__)                                                        \
+    }                                                                                                           \
   }
 
 /* Piece i of `pieces` near equal pieces of [0, count) begins here: no tile is left with a row or two. */

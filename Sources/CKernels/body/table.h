@@ -11,10 +11,10 @@
 #define DEFINE_TABLE(ISA)                         \
   static const ck_kernels table = {               \
       .isa = ISA,                                 \
-      .packed_bf16_bytes = packed_bf16_bytes,     \
+      .packed_bf16_bytes = bf16_packed_bytes,     \
       .pack_bf16 = pack_bf16,                     \
-      .gemm_bf16 = gemm_bf16,                     \
-      .gemm_bf16_scratch = gemm_bf16_scratch,     \
+      .gemm_bf16 = bf16_gemm,                     \
+      .gemm_bf16_scratch = bf16_scratch,          \
       .attention_bytes = attention_bytes,         \
       .attention_scratch = attention_scratch,     \
       .attention_block = attention_block,         \
@@ -39,4 +39,8 @@
       .bf16_to_f32 = bf16_to_f32,                 \
       .f32_to_f16 = f32_to_f16,                   \
       .f16_to_f32 = f16_to_f32,                   \
+      .packed_f32_bytes = f32_packed_bytes,       \
+      .pack_f32 = pack_f32,                       \
+      .gemm_f32 = f32_gemm,                       \
+      .gemm_f32_scratch = f32_scratch,            \
   };

@@ -51,7 +51,7 @@ typedef struct {
   const void *a;           /* f32 or bf16 by a_type */
   int64_t lda;
   int32_t a_type;
-  const void *packed;      /* pack_bf16's output */
+  const void *packed;      /* w as pack_bf16 or pack_f32 left it */
   const float *bias;       /* [n] or NULL */
   int32_t epilogue;
   int32_t accumulate;
@@ -114,6 +114,13 @@ typedef struct ck_kernels {
   void (*CK_NONNULL bf16_to_f32)(const uint16_t *x, float *y, int64_t count);
   void (*CK_NONNULL f32_to_f16)(const float *x, uint16_t *y, int64_t count);
   void (*CK_NONNULL f16_to_f32)(const uint16_t *x, float *y, int64_t count);
+  /* f32 GEMM: the same with pack_f32's panels and f32 products (a bf16 a is widened). Of both: the columns from n0 on, n0 a
+   * multiple of 64, are the panels from packed + packed_..._bytes(n0, k) on. A column's bits depend on neither the rows nor the
+   * columns that are computed with it. */
+  size_t (*CK_NONNULL packed_f32_bytes)(int64_t n, int64_t k);
+  void (*CK_NONNULL pack_f32)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
+  void (*CK_NONNULL gemm_f32)(const ck_gemm_args *args, void *scratch);
+  size_t (*CK_NONNULL gemm_f32_scratch)(int64_t k);
 } ck_kernels;
 
 /* The table of one instruction set; NULL when it is not supported here. */

@@ -4,7 +4,7 @@ public import Platform
 extension CPUDevice {
   public func decode(
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, _ decoder: PackedDecoder, into logits: Tensor,
-    workspace: Workspace, control: RunControl
+    workspace: Workspace, control: RunControl, progress: ClosedRange<Double>
   ) throws(MedDINOError) {
     let run = try DecoderRun(self, decoder, patches: rows * columns, workspace)
     let (batch, perImage, dim) = (taps[0].shape[0], taps[0].shape[1], taps[0].shape[2])
@@ -16,7 +16,8 @@ extension CPUDevice {
       let grid = DecoderRun.Grid(rows: rows, columns: columns, patch: decoder.patchSize)
       var token = 0
       while token < rows * columns {
-        try control.check()
+        let done = (Double(image) + Double(token) / Double(rows * columns)) / Double(batch)
+        try control.update(progress.lowerBound + (progress.upperBound - progress.lowerBound) * done)
         let count = min(DecoderRun.groupTokens, rows * columns - token)
         run.decodeGroup(inputs, token..<token + count, grid, target)
         token += count
@@ -50,8 +51,7 @@ struct DecoderRun {
   private let headOut: Tensor
   private let scratch: Buffer
   private let scratchBytes: Int
-  /// (y, x) inside the patch of each row of one token.
-  private let pixelOrder: [(y: Int, x: Int)]
+  private let pixelOrder: Buffer
   private var wideCount: Int { wide.count }
 
   init(_ device: CPUDevice, _ decoder: PackedDecoder, patches: Int, _ workspace: Workspace) throws(MedDINOError) {
@@ -79,21 +79,23 @@ struct DecoderRun {
     self.wide = wide
     self.narrow = narrow
     headOut = try workspace.tensor("decoder head", [lanes, Self.laneTokens * decoder.classes << (2 * decoder.stages.count)])
-    scratchBytes = ((layers.joined().map(device.productScratch) + [device.productScratch(head)]).max() ?? 0) / 64 * 64 + 64
+    scratchBytes = (layers.joined().map(device.productScratch) + [device.productScratch(head)]).max() ?? 0
     scratch = try workspace.buffer("decoder product", scratchBytes * max(lanes, device.pool.width))
-    pixelOrder = Self.order(stages: decoder.stages.count)
+    pixelOrder = try Self.order(stages: decoder.stages.count, device.budget)
   }
 
-  private static func order(stages: Int) -> [(y: Int, x: Int)] {
-    (0..<(1 << (2 * stages))).map { index in
-      var (y, x) = (0, 0)
-      for stage in 0..<stages {
-        let quadrant = index >> (2 * (stages - 1 - stage)) & 3
-        y = y << 1 | quadrant >> 1
-        x = x << 1 | quadrant & 1
-      }
-      return (y, x)
+  /// The row of each pixel (y, x) of a patch among the rows of its token.
+  private static func order(stages: Int, _ budget: MemoryBudget) throws(MedDINOError) -> Buffer {
+    let patch = 1 << stages
+    let result = try budget.allocate(patch * patch * MemoryLayout<Int32>.size, "decoder pixel order")
+    let rows = result.elements(Int32.self)
+    for pixel in 0..<patch * patch {
+      let (y, x) = (pixel >> stages, pixel & (patch - 1))
+      var row = 0
+      for bit in (0..<stages).reversed() { row = row << 2 | (y >> bit & 1) << 1 | x >> bit & 1 }
+      rows[pixel] = Int32(row)
     }
+    return result
   }
 
   /// inputs: per tap, the image's patch tokens [patches, dim]; writes the logits of the tokens of the range.
@@ -121,26 +123,28 @@ struct DecoderRun {
     let stage = decoder.stages[index]
     let n = 4 * stage.outputs
     guard let target = output.floats.baseAddress else { return }
-    let whole = layers[index][0].precision == .bfloat16  // panels are multiplied whole
-    let tiling = whole ? nil : Tiling(rows: rows, columns: n)
-    let rowTile = 112
-    device.forEachLane(tiling?.count ?? (rows + rowTile - 1) / rowTile) { lane, task in
-      let tile = tiling?[task] ?? (rows: task * rowTile..<min(rows, (task + 1) * rowTile), columns: 0..<n)
+    let tiling = ProductTiling(rows: rows, columns: n)
+    device.forEachLane(tiling.count) { lane, task in
+      let tile = tiling[task]
       for (tap, layer) in layers[index].enumerated() {
-        device.product(
-          layer, sources[tap] + tile.rows.lowerBound * layer.inputs, rows: tile.rows.count, columns: tile.columns,
-          accumulate: tap > 0, into: target + tile.rows.lowerBound * n, scratch: scratch.pointer + lane * scratchBytes)
+        var args = device.productArguments(layer, rows: tile.rows.count, columns: tile.columns)
+        args.a = UnsafeRawPointer(sources[tap] + tile.rows.lowerBound * layer.inputs)
+        args.accumulate = tap > 0 ? 1 : 0
+        if tap == layers[index].count - 1 { args.bias = bias(stage, from: tile.columns.lowerBound) }
+        args.c = UnsafeMutableRawPointer(target + tile.rows.lowerBound * n + tile.columns.lowerBound)
+        device.multiply(&args, layer.precision, scratch: scratch.pointer + lane * scratchBytes)
       }
     }
     device.pool.forBlocks(of: rows, grain: 64) { block in
       finish(stage, target + block.lowerBound * n, rows: block.count)
     }
   }
+  private func bias(_ stage: PackedDecoder.Stage, from column: Int) -> UnsafePointer<Float>? {
+    stage.bias.floats.baseAddress.map { UnsafePointer($0 + column) }
+  }
 
-  /// Bias, LayerNorm over channels and GELU of rows [rows * 4, outputs], in place.
+  /// LayerNorm over channels and GELU of rows [rows * 4, outputs], in place.
   private func finish(_ stage: PackedDecoder.Stage, _ x: UnsafeMutablePointer<Float>, rows: Int) {
-    let n = Int64(4 * stage.outputs)
-    device.kernels.bias_add(x, n, stage.bias.floats.baseAddress, Int64(rows), n)
     device.kernels.layer_norm_gelu(
       x, stage.normWeight.floats.baseAddress, stage.normBias.floats.baseAddress, Int64(4 * rows), Int64(stage.outputs), 1e-6)
   }
@@ -153,9 +157,11 @@ struct DecoderRun {
       guard let base = buffer.floats.baseAddress else { return source }
       let target = base + lane * buffer.shape[1]
       let rows = tokens << (2 * index)
-      device.product(
-        layers[index][0], source, rows: rows, columns: 0..<4 * stage.outputs, accumulate: false, into: target,
-        scratch: scratch.pointer + lane * scratchBytes)
+      var args = device.productArguments(layers[index][0], rows: rows, columns: 0..<4 * stage.outputs)
+      args.a = UnsafeRawPointer(source)
+      args.bias = bias(stage, from: 0)
+      args.c = UnsafeMutableRawPointer(target)
+      device.multiply(&args, layers[index][0].precision, scratch: scratch.pointer + lane * scratchBytes)
       finish(stage, target, rows: rows)
       source = UnsafePointer(target)
     }
@@ -168,19 +174,22 @@ struct DecoderRun {
     let classes = decoder.classes
     guard let base = headOut.floats.baseAddress else { return }
     let out = base + lane * headOut.shape[1]
-    let perToken = pixelOrder.count
-    let rows = Int64(tokens.count * perToken)
-    device.product(
-      head, pixels, rows: Int(rows), columns: 0..<classes, accumulate: false, into: out, scratch: scratch.pointer + lane * scratchBytes)
-    if let bias = head.bias { device.kernels.bias_add(out, Int64(classes), bias.floats.baseAddress, rows, Int64(classes)) }
+    let perToken = grid.patch * grid.patch
+    var args = device.productArguments(head, rows: tokens.count * perToken, columns: 0..<classes)
+    args.a = UnsafeRawPointer(pixels)
+    args.c = UnsafeMutableRawPointer(out)
+    device.multiply(&args, head.precision, scratch: scratch.pointer + lane * scratchBytes)
     let width = grid.columns * grid.patch
     let plane = grid.rows * grid.patch * width
+    guard let order = pixelOrder.elements(Int32.self).baseAddress else { return }
     for (index, token) in tokens.enumerated() {
-      let corner = logits + token / grid.columns * grid.patch * width + token % grid.columns * grid.patch
-      for (pixel, place) in pixelOrder.enumerated() {
-        let from = out + (index * perToken + pixel) * classes
-        let to = corner + place.y * width + place.x
-        for c in 0..<classes { to[c * plane] = from[c] }
+      let corner = token / grid.columns * grid.patch * width + token % grid.columns * grid.patch
+      let from = out + index * perToken * classes
+      for c in 0..<classes {  // line by line of a plane: planes lie a large power of two apart and would share cache sets
+        let to = logits + c * plane + corner
+        for y in 0..<grid.patch {
+          for x in 0..<grid.patch { to[y * width + x] = from[Int(order[y * grid.patch + x]) * classes + c] }
+        }
       }
     }
   }

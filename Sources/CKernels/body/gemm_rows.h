@@ -1,0 +1,80 @@
+/* The GEMM over packed panels, included once per arithmetic with
+ *   GEMM(name)   name with the arithmetic's suffix
+ *   GEMM_A       what a row of a is turned into, with a zero after the last value where a word holds two
+ *   GEMM_W       a word of the panels, GEMM_PAIR values of one column each (1 or 2)
+ *   GEMM_K       values of k per block: the constant row step of the register tiles
+ * and GEMM(load_a), GEMM(tile), GEMM(half) defined.
+ *
+ * Panels of NR columns are [panel][k word][column]. Rows go in groups; a group's a is turned into [k block][row][GEMM_K]
+ * in scratch. Columns go in chunks of GEMM_PANELS panels, and within a chunk the k blocks come one after the other: one
+ * block of a (half the second cache) serves all panels of the chunk while each panel's block is read once. The sums,
+ * [panel of the chunk][row][NR], wait in scratch for the last block's epilogue. */
+enum { GEMM(words) = GEMM_K / GEMM_PAIR, GEMM(group_size) = GEMM_ROWS * GEMM_K };
+
+static int64_t GEMM(k_words)(int64_t k) { return (k + GEMM_PAIR - 1) / GEMM_PAIR; }
+static int64_t GEMM(k_blocks)(int64_t k) { return k > 0 ? (k + GEMM_K - 1) / GEMM_K : 1; }
+
+static size_t GEMM(packed_bytes)(int64_t n, int64_t k) {
+  return (size_t)((n + NR - 1) / NR) * (size_t)GEMM(k_words)(k) * NR * sizeof(GEMM_W);
+}
+
+static size_t GEMM(scratch)(int64_t k) {
+  const int64_t blocks = GEMM(k_blocks)(k);
+  return (size_t)blocks * GEMM(group_size) * sizeof(GEMM_A) +
+         (size_t)(blocks > 1 ? GEMM_PANELS : 1) * GEMM_ROWS * NR * sizeof(float);
+}
+
+static void GEMM(load_group)(const ck_gemm_args *args, int64_t row0, int64_t rows, GEMM_A *out) {
+  for (int64_t k0 = 0; k0 < args->k; k0 += GEMM_K, out += GEMM(group_size)) {
+    const int64_t count = args->k - k0 < GEMM_K ? args->k - k0 : GEMM_K;
+    for (int64_t r = 0; r < rows; r++) GEMM(load_a)(args, row0 + r, k0, count, out + r * GEMM_K);
+  }
+}
+
+/* All rows of a group times one k block of one panel; `next` is the block that follows. */
+static void GEMM(panel)(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column, int64_t block,
+                        const GEMM_A *a, float *sums, const GEMM_W *next) {
+  const int64_t tiles = (rows + MR - 1) / MR, all = GEMM(k_words)(args->k), left = all - block * GEMM(words);
+  const GEMM_W *panel = (const GEMM_W *)args->packed + column * all + block * GEMM(words) * NR;
+  const int64_t words = left < GEMM(words) ? left : GEMM(words);
+  tile_start from = {.start = block == 0 ? START_ZERO : START_ADD, .step = NR * (int64_t)sizeof *next / tiles};
+  const int half = args->n - column <= VL;
+  for (int64_t t = 0; t < tiles; t++) { /* each tile fetches its share of the next block */
+    const int64_t r = piece_start(rows, tiles, t), count = piece_start(rows, tiles, t + 1) - r;
+    from.next = (const char *)next + t * words * from.step;
+    if (left <= GEMM(words)) gemm_fetch(args, row0 + r, count, column);
+    (half ? GEMM(half) : GEMM(tile))((int)count, words, (const void *)(a + r * GEMM_K), 0, panel, sums + r * NR, from);
+    if (left <= GEMM(words)) gemm_finish(args, row0 + r, count, column, sums + r * NR);
+  }
+}
+
+static void GEMM(group)(const ck_gemm_args *args, int64_t row0, int64_t rows, const GEMM_A *a, float *sums) {
+  const int64_t blocks = GEMM(k_blocks)(args->k), size = blocks > 1 ? GEMM_ROWS * NR : 0;
+  const int64_t panel = GEMM(k_words)(args->k) * NR;
+  for (int64_t chunk = 0; chunk < args->n; chunk += GEMM_PANELS * NR) {
+    const int64_t rest = (args->n - chunk + NR - 1) / NR, panels = rest < GEMM_PANELS ? rest : GEMM_PANELS;
+    const GEMM_W *first = (const GEMM_W *)args->packed + chunk / NR * panel;
+    for (int64_t block = 0; block < blocks; block++, first += GEMM(words) * NR)
+      for (int64_t p = 0; p < panels; p++) {
+        const int64_t follows = p + 1 < panels ? (p + 1) * panel : block + 1 < blocks ? GEMM(words) * NR : 0;
+        GEMM(panel)(args, row0, rows, chunk + p * NR, block, a + block * GEMM(group_size), sums + p * size,
+                    first + follows);
+      }
+  }
+}
+
+static void GEMM(gemm)(const ck_gemm_args *args, void *scratch) {
+  GEMM_A *a = scratch;
+  float *sums = (float *)(a + GEMM(k_blocks)(args->k) * GEMM(group_size));
+  const int64_t groups = (args->m + GEMM_ROWS - 1) / GEMM_ROWS;
+  for (int64_t g = 0; g < groups; g++) {
+    const int64_t row0 = piece_start(args->m, groups, g), rows = piece_start(args->m, groups, g + 1) - row0;
+    GEMM(load_group)(args, row0, rows, a);
+    GEMM(group)(args, row0, rows, a, sums);
+  }
+}
+#undef GEMM
+#undef GEMM_A
+#undef GEMM_W
+#undef GEMM_PAIR
+#undef GEMM_K
