@@ -29,7 +29,7 @@ class Checks:
 
 
 def run(command):
-    """Seconds and peak resident bytes of one command. The peak is the child's own: this process is far smaller."""
+    """Seconds, peak resident bytes and processor seconds of one command. The peak is the child's own: this process is far smaller."""
     command = [str(part) for part in command]
     start = time.time()
     with tempfile.TemporaryFile("w+") as errors:
@@ -39,7 +39,7 @@ def run(command):
         errors.seek(0)
         if process.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}: {errors.read().strip()[-500:]}")
-    return time.time() - start, usage.ru_maxrss * 1024
+    return time.time() - start, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
 
 
 def make_model(stage, folder, name, patch, spacing, classes, depth):
@@ -92,8 +92,8 @@ def check_memory(checks, stage, folder):
     peaks = {}
     for slices in (50, 500):
         image, labels = os.path.join(folder, f"phantom{slices}.nii.gz"), os.path.join(folder, f"labels{slices}.nii.gz")
-        made, _ = run([meddino, "phantom", image, "--single", "--size", f"512,512,{slices}", "--quiet"])
-        seconds, peaks[slices] = run([meddino, "segment", model, image, "-o", labels, "--no-mirror", "--quiet"])
+        made, *_ = run([meddino, "phantom", image, "--single", "--size", f"512,512,{slices}", "--quiet"])
+        seconds, peaks[slices], _ = run([meddino, "segment", model, image, "-o", labels, "--no-mirror", "--quiet"])
         print(f"     512 x 512 x {slices}: {seconds:.1f} s (phantom {made:.1f} s), peak {peaks[slices] / MEGA:.0f} MB", flush=True)
         os.remove(image)
     volumes = 450 * 512 * 512 * (2 + 1)
@@ -124,14 +124,15 @@ def check_real(checks, stage, folder):
     maps = {}
     for precision in ("f32", "bf16"):
         output = os.path.join(folder, f"whole-{precision}.nii.gz")
-        seconds, peak = run([
+        seconds, peak, processor = run([
             meddino, "segment", model, REAL, "-o", output, "--no-mirror", "--precision", precision, "--threads", 2, "--quiet"])
         maps[precision] = voxels(output)
         roi = voxels(os.path.join(folder, f"roi-{precision}-2.nii.gz"))
         box = slice(50 * 122 * 101, 52 * 122 * 101)
         checks.line(
             len(maps[precision]) == 122 * 101 * 112 and maps[precision][box] == roi[box], f"whole CT, {precision}",
-            f"122 x 101 x 112 in {seconds:.0f} s, {seconds / 112:.2f} s per slice, peak {peak / MEGA:.0f} MB; the box of two slices alike")
+            f"122 x 101 x 112 in {seconds:.0f} s, {seconds / 112:.2f} s per slice (processors busy {processor / 112:.2f} s), peak "
+            f"{peak / MEGA:.0f} MB; the box of two slices alike")
     same = sum(a == b for a, b in zip(maps["f32"], maps["bf16"])) / len(maps["f32"])
     print(f"     bf16 gives {100 * same:.2f} % of the voxels the float32 label (random weights)")
 
