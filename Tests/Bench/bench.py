@@ -122,6 +122,8 @@ def main():
     print(f"meddino {version}, {options.threads} threads, load {load:.1f} at the start; seconds are medians ± half the spread")
     print(f"{'':34}{'meddino s':>15}{'peer s':>18}{'ratio':>9}{'MB':>10}{'peer MB':>10}", flush=True)
     rows, start = [], time.time()
+    output = pathlib.Path(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
     for name in options.peers.split(","):
         if name == "openvino" and subprocess.run([sys.executable, "-c", "import openvino"], capture_output=True).returncode:
             print("openvino: skipped, not installed (pip install openvino)")
@@ -131,10 +133,9 @@ def main():
                 file = os.path.join(folder, "network.xml")
                 if name == "openvino":
                     subprocess.run(worker("convert", "f32", size, options, file), check=True, capture_output=True)
-                rows += [compare(options.stage, name, size, precision, options, file) for precision in ("f32", "bf16")]
-    output = pathlib.Path(options.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"version": version, "load_at_start": load, "rows": rows}, indent=2) + "\n")
+                for precision in ("f32", "bf16"):
+                    rows.append(compare(options.stage, name, size, precision, options, file))
+                    output.write_text(json.dumps({"version": version, "load_at_start": load, "rows": rows}, indent=2) + "\n")
     print(f"{output} in {time.time() - start:.0f} s")
 
 
