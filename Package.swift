@@ -64,7 +64,9 @@ let package = Package(
     module("Networks", ["Tensors", "WeightFiles", "Platform"]),
     // floor 4
     module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform"]),
+    module("Training", ["Networks", "Tensors", "WeightFiles", "Platform"]),
     // floor 5
+    module("FineTuning", ["Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
     module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
@@ -89,11 +91,16 @@ let package = Package(
     tests("WeightFiles", ["WeightFiles", "Tensors", "Platform"]),
     tests("Networks", ["Networks", "WeightFiles", "Tensors", "Platform"]),
     tests("Segmentation", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests("Training", ["Training", "Networks", "Tensors", "WeightFiles", "Platform"]),
+    tests(
+      "FineTuning", ["FineTuning", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Datasets", ["Datasets", "Imaging", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
-    tests("Golden", ["CKernels", "MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests(
+      "Golden",
+      ["CKernels", "MedDINO", "FineTuning", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11
