@@ -45,6 +45,8 @@ public protocol TrainingDevice: Device {
   ) throws(MedDINOError)
   /// Of `gatherImages`: target[indices[i]] += gradient[i]. The indices are distinct.
   func scatterAddImages(_ gradient: Tensor, _ indices: [Int], to target: Tensor)
+  /// Of `gatherPatches`: pixels of the images += those of the patches; dropped pixels stay as they are.
+  func scatterAddPatches(_ gradient: Tensor, size: Int, to images: Tensor)
 
   // MARK: attention and tokens
 
