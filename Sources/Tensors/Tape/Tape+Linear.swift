@@ -13,7 +13,8 @@ extension Tape {
     let matrix = weight.value.reshaped([outputs, inputs])
     try device.linear(
       input.value.reshaped([rows, inputs]), weight: matrix, bias: bias?.value, precision: precision, into: output)
-    let saved = input.saved
+    // Only the weight's gradient reads the input.
+    let saved = weight.needsGradient ? input.saved : nil
     let (toInput, toWeight, toBias) = (input.target, weight.target, bias?.target)
     let shape = Shape(input.shape.extents.dropLast() + [outputs])
     return record(output.reshaped(shape), [input, weight, bias]) { (tape, gradient) throws(MedDINOError) in
@@ -24,9 +25,9 @@ extension Tape {
       }
       result.weight = try tape.sum(toWeight)?.reshaped([outputs, inputs])
       result.bias = try tape.sum(toBias)
+      let value = try saved?().reshaped([rows, inputs])
       try tape.device.linearBackward(
-        gradient.reshaped([rows, outputs]), input: try saved().reshaped([rows, inputs]), weight: matrix, precision: tape.precision,
-        into: result)
+        gradient.reshaped([rows, outputs]), input: value ?? matrix, weight: matrix, precision: tape.precision, into: result)
     }
   }
 }
