@@ -19,7 +19,9 @@ enum Toy {
   }
   static func untied() -> EncoderConfiguration {
     var c = encoder()
-    (c.untieClassAndPatchNorms, c.untieGlobalAndLocalClassNorm, c.qkvBias, c.maskKeyBias, c.projectionBias) = (true, true, true, false, false)
+    (c.untieClassAndPatchNorms, c.untieGlobalAndLocalClassNorm, c.qkvBias, c.maskKeyBias, c.projectionBias) = (
+      true, true, true, false, false
+    )
     (c.ropeShift, c.ropeJitter, c.ropeRescale) = (0.2, 1.3, 1.5)
     return c
   }
