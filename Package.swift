@@ -84,6 +84,10 @@ let package = Package(
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),
     // tests
     .target(name: "TestSupport", dependencies: ["Platform", "Tensors", "CKernels"], path: "Tests/TestSupport"),
+    // a process of its own that saves checkpoints until it is killed or its disk is full
+    .executableTarget(
+      name: "CheckpointProbe", dependencies: ["Training", "Tensors", "WeightFiles", "Platform"], path: "Tests/CheckpointProbe",
+      swiftSettings: swiftSettings),
     tests("CKernels", ["CKernels"]),
     tests("Platform", ["Platform"]),
     tests("Tensors", ["Tensors", "Platform", "CKernels"]),
@@ -91,7 +95,7 @@ let package = Package(
     tests("WeightFiles", ["WeightFiles", "Tensors", "Platform"]),
     tests("Networks", ["Networks", "WeightFiles", "Tensors", "Platform"]),
     tests("Segmentation", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
-    tests("Training", ["Training", "Networks", "Tensors", "WeightFiles", "Platform"]),
+    tests("Training", ["Training", "CheckpointProbe", "Networks", "Tensors", "WeightFiles", "Platform"]),
     tests(
       "FineTuning", ["FineTuning", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Datasets", ["Datasets", "Imaging", "Tensors", "Platform"]),

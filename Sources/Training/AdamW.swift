@@ -3,7 +3,8 @@ public import Tensors
 
 /// AdamW over a list of parameters, each with its own rule, with clipping by global norm before the update.
 ///
-/// Holds two moments per trainable parameter, from the device's budget. Frozen parameters are left out.
+/// Holds two moments per trainable parameter, from the device's budget. Frozen parameters are left out; a parameter that no backward
+/// reached since `zeroGradients` is left alone by a step, and the exponent of its bias correction does not advance.
 /// Source: model specification 4.2 (the update), 6 item 4 and pipeline specification 9 (clipping).
 public final class AdamW {
   public struct Options: Equatable, Sendable {
@@ -39,7 +40,6 @@ public final class AdamW {
     public let rule: ParameterRule
     public let firstMoment: Tensor
     public let secondMoment: Tensor
-    let gradient: Tensor
     let clipIndex: Int
   }
 
@@ -47,15 +47,16 @@ public final class AdamW {
   public let members: [Member]
   /// In the order of their first parameter; `Report.norms` has this order.
   public let clipGroups: [String]
-  /// Updates made so far.
+  /// Updates made so far, of the optimiser and of each member.
   public internal(set) var steps = 0
+  public internal(set) var memberSteps: [Int]
   /// Steps that the non-finite policy skipped, altogether and since the last update.
   public internal(set) var skipped = 0
   public internal(set) var skippedInRow = 0
   private let device: any TrainingDevice
 
   /// `rule`: of a parameter by its name.
-  /// Throws: `.invalid` for options out of range, a name that appears twice, a trainable parameter without gradient; `.outOfMemory`.
+  /// Throws: `.invalid` for options out of range or a name that appears twice, `.outOfMemory`.
   public init(
     _ parameters: [Parameter], options: Options = Options(), device: any TrainingDevice, rule: (String) -> ParameterRule
   ) throws(MedDINOError) {
@@ -66,7 +67,6 @@ public final class AdamW {
     for parameter in parameters where parameter.isTrainable {
       let name = parameter.name
       guard names.insert(name).inserted else { throw .invalid("parameter \"\(name)\" is given twice to the optimiser") }
-      guard let gradient = parameter.gradient else { throw .invalid("parameter \"\(name)\" is trainable but has no gradient") }
       let rule = rule(name)
       let clipIndex = groups.firstIndex(of: rule.clipGroup) ?? groups.count
       if clipIndex == groups.count { groups.append(rule.clipGroup) }
@@ -75,12 +75,13 @@ public final class AdamW {
       device.fill(first, 0)
       device.fill(second, 0)
       members.append(
-        Member(parameter: parameter, rule: rule, firstMoment: first, secondMoment: second, gradient: gradient, clipIndex: clipIndex))
+        Member(parameter: parameter, rule: rule, firstMoment: first, secondMoment: second, clipIndex: clipIndex))
     }
     self.options = options
     self.members = members
     self.device = device
     clipGroups = groups
+    memberSteps = [Int](repeating: 0, count: members.count)
   }
 
   private static func check(_ options: Options) throws(MedDINOError) {
@@ -94,7 +95,7 @@ public final class AdamW {
   }
 
   public func zeroGradients() {
-    for member in members { device.fill(member.gradient, 0) }
+    for member in members { member.parameter.zeroGradient() }
   }
 
   /// The step's common values; rules multiply them.
@@ -129,7 +130,8 @@ public final class AdamW {
     var sums = [Double](repeating: 0, count: clipGroups.count)
     var culprit: String?
     for member in members {
-      let sum = device.sumOfSquares(member.gradient)
+      guard let gradient = member.parameter.gradient else { continue }
+      let sum = device.sumOfSquares(gradient)
       if !sum.isFinite, culprit == nil { culprit = member.parameter.name }
       sums[member.clipIndex] += sum
     }
@@ -144,14 +146,16 @@ public final class AdamW {
     }
     steps += 1
     skippedInRow = 0
-    for member in members {
+    for (index, member) in members.enumerated() {
+      guard let gradient = member.parameter.gradient else { continue }
+      memberSteps[index] += 1
       let rate = member.rule.isLastLayer ? rates.lastLayerLearningRate : rates.learningRate
       let update = AdamWUpdate(
         learningRate: rate * member.rule.learningRate, beta1: options.beta1, beta2: options.beta2, epsilon: options.epsilon,
-        weightDecay: rates.weightDecay * member.rule.weightDecay, step: steps,
+        weightDecay: rates.weightDecay * member.rule.weightDecay, step: memberSteps[index],
         gradientScale: mean * clipCoefficient(norm: norms[member.clipIndex], maximum: options.maximumNorm))
       device.adamW(
-        member.parameter.value, gradient: member.gradient, firstMoment: member.firstMoment, secondMoment: member.secondMoment, update)
+        member.parameter.value, gradient: gradient, firstMoment: member.firstMoment, secondMoment: member.secondMoment, update)
     }
     return Report(norms: norms, isUpdated: true)
   }

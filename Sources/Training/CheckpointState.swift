@@ -1,4 +1,4 @@
-public import Platform
+internal import Platform
 public import WeightFiles
 
 /// Everything a training run needs to go on besides its tensors.

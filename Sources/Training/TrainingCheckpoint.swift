@@ -91,7 +91,9 @@ public final class TrainingCheckpoint {
     }
     let named = tensors.named
     try check(named)
-    let counts = try tensors.optimizer.map { _ throws(MedDINOError) in try AdamW.Counts(optimizerState, source: path) }
+    let counts = try tensors.optimizer.map { optimizer throws(MedDINOError) in
+      try AdamW.Counts(optimizerState, members: optimizer.members.map(\.parameter.name), source: path)
+    }
     for entry in named {
       guard let place = file.entry(entry.name) else { continue }
       try file.source.read(at: place.offset, into: entry.tensor.bytes)
@@ -124,20 +126,26 @@ extension AdamW {
   /// The part of the optimiser that is no tensor.
   struct Counts {
     let steps, skipped, skippedInRow: Int
-    init(_ json: JSON, source: String) throws(MedDINOError) {
+    let memberSteps: [Int]
+    init(_ json: JSON, members: [String], source: String) throws(MedDINOError) {
+      let each = members.compactMap { json["member_steps"]?[$0]?.intValue }.filter { $0 >= 0 }
       guard let steps = json["steps"]?.intValue, let skipped = json["skipped"]?.intValue, let inRow = json["skipped_in_row"]?.intValue,
-        steps >= 0, skipped >= 0, inRow >= 0
+        steps >= 0, skipped >= 0, inRow >= 0, each.count == members.count
       else { throw .format("\(source): checkpoint without the optimiser's counts") }
       self.steps = steps
+      memberSteps = each
       self.skipped = skipped
       skippedInRow = inRow
     }
   }
   var state: JSON {
-    .object(("steps", .integer(steps)), ("skipped", .integer(skipped)), ("skipped_in_row", .integer(skippedInRow)))
+    .object(
+      ("steps", .integer(steps)), ("skipped", .integer(skipped)), ("skipped_in_row", .integer(skippedInRow)),
+      ("member_steps", .object(JSONObject(zip(members, memberSteps).map { ($0.parameter.name, .integer($1)) }))))
   }
   func restore(_ counts: Counts) {
     steps = counts.steps
+    memberSteps = counts.memberSteps
     skipped = counts.skipped
     skippedInRow = counts.skippedInRow
   }
