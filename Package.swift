@@ -98,7 +98,7 @@ let package = Package(
     tests("Training", ["Training", "CheckpointProbe", "Networks", "Tensors", "WeightFiles", "Platform"]),
     tests(
       "FineTuning", ["FineTuning", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
-    tests("Datasets", ["Datasets", "Imaging", "Tensors", "Platform"]),
+    tests("Datasets", ["Datasets", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),

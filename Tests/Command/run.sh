@@ -52,6 +52,24 @@ check "segment with an ensemble" 0 "$meddino" segment two.safetensors ct.nii.gz 
 check "features" 0 "$meddino" features m.safetensors ct.nii.gz -o f.safetensors --pca pca.png --slices 1,3 --blocks 1,3 --size 96,64
 check "dataset" 0 "$meddino" phantom data --cases 2 --test-cases 1 --organs 3
 holds "dataset layout" test -f data/Dataset900_Phantom/imagesTr/phantom_000_0000.nii.gz
+mkdir -p kits/dataset/case_00000 kits/dataset/case_00401
+for case in case_00000 case_00401; do
+  cp ct.nii.gz kits/dataset/$case/imaging.nii.gz
+  cp truth.nii.gz kits/dataset/$case/segmentation.nii.gz
+done
+kits=raw/Dataset220_KiTS2023
+check "benchmark dataset" 0 "$meddino" dataset kits23 kits raw
+holds "benchmark layout" cmp -s ct.nii.gz $kits/imagesTr/case_00401_0000.nii.gz
+holds "benchmark regions" grep -q '"regions_class_order"' $kits/dataset.json
+holds "leak note" grep -q 'CT-3M' $kits/leak-note.md
+holds "fewer cases than published are noted" grep -q 'published with 489' err.txt
+check "benchmark dataset again" 0 "$meddino" dataset kits23 kits raw --link --json --quiet
+holds "complete files are kept" grep -q '"kept": 4' out.txt
+holds "quiet is quiet" test ! -s err.txt
+rm kits/dataset/case_00401/segmentation.nii.gz
+check "benchmark with a missing label" 2 "$meddino" dataset kits23 kits raw
+holds "the missing file is named" grep -q 'case_00401/segmentation.nii.gz' err.txt
+check "unknown benchmark" 2 "$meddino" dataset amos kits raw
 check "print config" 0 "$meddino" init --encoder vit_small --print-config
 check "bench" 0 "$meddino" bench --encoder vit_small --size 64 --runs 1 --json
 
