@@ -23,22 +23,7 @@ public final class Image: Sendable {
 
   /// Copies a volume's voxels, packed. Throws: `.outOfMemory`.
   public convenience init(copying source: Volume, context: Context) throws(MedDINOError) {
-    let copy = try Volume(allocating: source.dtype, channels: source.channels, geometry: source.geometry, in: context.budget, "image")
-    let (d, size) = (source.geometry.dims, source.dtype.byteCount)
-    for channel in 0..<source.channels {
-      for z in 0..<d[2] {
-        for y in 0..<d[1] {
-          let from = source.address(0, y, z, channel: channel)
-          let to = UnsafeMutableRawPointer(mutating: copy.address(0, y, z, channel: channel))
-          if source.strides[0] == size {
-            to.copyMemory(from: from, byteCount: d[0] * size)
-          } else {
-            for x in 0..<d[0] { (to + x * size).copyMemory(from: from + x * source.strides[0], byteCount: size) }
-          }
-        }
-      }
-    }
-    self.init(copy, context: context)
+    self.init(try source.packedCopy(in: context.budget), context: context)
   }
 
   /// A new image on the same grid. Throws: `.outOfMemory`.
@@ -65,5 +50,28 @@ public final class Image: Sendable {
       }
     }
     return result
+  }
+}
+
+extension Volume {
+  /// The same voxels in memory of ours, packed. Throws: `.outOfMemory`.
+  func packedCopy(in budget: MemoryBudget) throws(MedDINOError) -> Volume {
+    var copy = try Volume(allocating: dtype, channels: channels, geometry: geometry, in: budget, "image")
+    (copy.slope, copy.intercept, copy.isPlane) = (slope, intercept, isPlane)
+    let (d, size) = (geometry.dims, dtype.byteCount)
+    for channel in 0..<channels {
+      for z in 0..<d[2] {
+        for y in 0..<d[1] {
+          let from = address(0, y, z, channel: channel)
+          let to = UnsafeMutableRawPointer(mutating: copy.address(0, y, z, channel: channel))
+          if strides[0] == size {
+            to.copyMemory(from: from, byteCount: d[0] * size)
+          } else {
+            for x in 0..<d[0] { (to + x * size).copyMemory(from: from + x * strides[0], byteCount: size) }
+          }
+        }
+      }
+    }
+    return copy
   }
 }

@@ -3,9 +3,20 @@ import TestSupport
 import Testing
 import WeightFiles
 
-private let allChecks: [GoldenCheck] =
-  trainingCoreGoldens + modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens + predictionGoldens
-  + encoderGradientGoldens + primusGradientGoldens + fineTuningGoldens
+private let allChecks: [GoldenCheck] = [
+  modelGoldens,
+  rotationGoldens,
+  checkpointOutputGoldens,
+  checkpointGoldens,
+  imagingGoldens,
+  pipelineGoldens,
+  predictionGoldens,
+  encoderGradientGoldens,
+  primusGradientGoldens,
+  fineTuningGoldens,
+  trainingCoreGoldens,
+  evaluationGoldens,
+].flatMap { $0 }
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set
 /// beside a developer's checkout.
