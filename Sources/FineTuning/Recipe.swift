@@ -1,5 +1,6 @@
 public import Networks
 public import Platform
+internal import Training
 
 /// Everything that a trainer of the MedDINOv3 paper fixes: the encoder, the taps of the decoder, optimiser and schedule.
 ///
@@ -53,10 +54,7 @@ public struct Recipe: Equatable, Sendable {
   /// Warm-up starts at a decoder rate of 1e-6 and ends at the full one; the decay is linear and ends one step before 0.
   /// Source: pipeline specification 9; model specification 4.2.
   public func rateFactor(epoch: Int) -> Double {
-    guard epoch >= warmupEpochs else {
-      return (1e-6 + (decoderRate - 1e-6) * Double(epoch) / Double(warmupEpochs)) / decoderRate
-    }
-    return 1 - Double(epoch - warmupEpochs) / Double(max(epochs - warmupEpochs, 1))
+    PolynomialDecay(epochs: epochs, warmupEpochs: warmupEpochs, baseLearningRate: decoderRate).factor(epoch: epoch)
   }
 
   /// Throws: `.invalid` naming the key of a value that no run can have.

@@ -10,7 +10,7 @@ public import Training
 /// whatever the number of threads. Used by one thread at a time. Source: pipeline specification 6 to 9.
 public final class FineTuner {
   public let network: TrainablePrimus
-  public let settings: LoopSettings
+  public let settings: FineTuningSettings
   public let scheme: LabelScheme
   public let optimizer: AdamW
   let device: any TrainingDevice
@@ -18,7 +18,6 @@ public final class FineTuner {
   let training: BatchMaker?
   let validation: BatchMaker?
   private let lossOptions: SegmentationLossOptions
-  private let decay: PolynomialDecay
   private var loader: BatchLoader<TrainingBatch>?
   /// A batch that was taken for an update which did not come about.
   private var pending: TrainingBatch?
@@ -27,7 +26,7 @@ public final class FineTuner {
   /// `training`, `validation`: nil leaves only `step(images:targets:)`, and epochs without validation.
   /// Throws: `.invalid`, `.shape` for a network with other outputs than the labels, `.outOfMemory`.
   public init(
-    _ network: TrainablePrimus, settings: LoopSettings, scheme: LabelScheme, batchDice: Bool, training: BatchMaker?,
+    _ network: TrainablePrimus, settings: FineTuningSettings, scheme: LabelScheme, batchDice: Bool, training: BatchMaker?,
     validation: BatchMaker?, device: any TrainingDevice
   ) throws(MedDINOError) {
     try settings.validate()
@@ -46,16 +45,15 @@ public final class FineTuner {
     loss.batchDice = batchDice
     loss.ignoreLabel = scheme.ignoreLabel
     lossOptions = loss
-    decay = PolynomialDecay(
-      epochs: settings.epochs, power: settings.decayPower, warmupEpochs: settings.warmupEpochs, baseLearningRate: settings.decoderRate)
+    let recipe = settings.recipe
     let depth = network.configuration.encoder.depth
     let rules = FineTuningRules(
-      decoderRate: settings.decoderRate, encoderRate: settings.encoderRate, weightDecay: settings.weightDecay,
+      decoderRate: recipe.decoderRate, encoderRate: recipe.encoderRate, weightDecay: recipe.weightDecay,
       layerDecay: settings.layerDecay.map { LayerDecay(depth: depth, factor: $0) })
     optimizer = try AdamW(
       network.parameters.list,
-      options: AdamW.Options(beta1: settings.beta1, beta2: settings.beta2, maximumNorm: settings.gradientClip), device: device,
-      rule: rules.rule)
+      options: AdamW.Options(beta1: recipe.beta1, beta2: recipe.beta2, epsilon: recipe.epsilon, maximumNorm: recipe.clip),
+      device: device, rule: rules.rule)
     state.early = EarlyStop(patience: settings.patience)
   }
 
@@ -65,7 +63,7 @@ public final class FineTuner {
   /// Updates of the current epoch made so far.
   public var stepInEpoch: Int { state.sums.count }
   public var history: MetricsHistory { state.history }
-  public var isFinished: Bool { state.epoch >= settings.epochs || state.early.shouldStop }
+  public var isFinished: Bool { state.epoch >= settings.recipe.epochs || state.early.shouldStop }
 
   /// Goes on from another position: batches that were prepared are made again.
   func restart(_ other: LoopState) {
@@ -118,12 +116,12 @@ public final class FineTuner {
       network.parameters.zeroGradients()
       throw error
     }
-    let factor = decay.factor(epoch: state.epoch)
+    let factor = settings.recipe.rateFactor(epoch: state.epoch)
     let report = try optimizer.step(AdamW.Rates(learningRate: factor), accumulated: count)
     state.step += 1
     return StepMetrics(
       step: state.step, epoch: state.epoch, loss: loss, gradientNorm: report.norms.first ?? 0,
-      learningRate: factor * settings.decoderRate, isUpdated: report.isUpdated, seconds: monotonicSeconds() - start)
+      learningRate: factor * settings.recipe.decoderRate, isUpdated: report.isUpdated, seconds: monotonicSeconds() - start)
   }
 
   private func gradients(_ batch: TrainingBatch, group: Int) throws(MedDINOError) -> SegmentationLoss {
@@ -157,7 +155,7 @@ public final class FineTuner {
     guard let validation else { throw .state("the trainer has no validation cases") }
     var dice = PseudoDice(heads: scheme.heads.count, regions: scheme.hasRegions, ignoreLabel: scheme.ignoreLabel)
     var sum = 0.0
-    let count = settings.validationIterations
+    let count = settings.recipe.validationIterations
     defer { tape.control = RunControl() }
     for index in 0..<count {
       tape.control = control.part(from: Double(index) / Double(count), to: Double(index + 1) / Double(count))
@@ -176,16 +174,16 @@ public final class FineTuner {
   ///
   /// Stages are "train" and "validate". After a cancel the epoch goes on where it stopped. Throws: as `step` and `validate`.
   public func finishEpoch(_ control: RunControl = RunControl()) throws(MedDINOError) -> EpochMetrics {
-    let total = Double(settings.iterations + (validation == nil ? 0 : settings.validationIterations))
+    let total = Double(settings.recipe.iterations + (validation == nil ? 0 : settings.recipe.validationIterations))
     try control.begin("train", from: 0, to: 1)
-    while state.sums.count < settings.iterations {
+    while state.sums.count < settings.recipe.iterations {
       let done = Double(state.sums.count)
       _ = try step(control.part(from: done / total, to: (done + 1) / total))
     }
     var result: ValidationMetrics?
-    if validation != nil, settings.validationIterations > 0 {
+    if validation != nil, settings.recipe.validationIterations > 0 {
       let start = monotonicSeconds()
-      try control.begin("validate", from: Double(settings.iterations) / total, to: 1)
+      try control.begin("validate", from: Double(settings.recipe.iterations) / total, to: 1)
       result = try validate(control)
       state.sums.seconds += monotonicSeconds() - start
     }

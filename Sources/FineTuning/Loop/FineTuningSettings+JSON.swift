@@ -1,6 +1,6 @@
 public import Networks
 public import Platform
-public import Tensors
+internal import Tensors
 public import WeightFiles
 
 /// Settings as JSON, with the keys of the command line (`--batch-size` is `batch_size`).

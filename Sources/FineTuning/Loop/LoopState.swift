@@ -1,7 +1,7 @@
 internal import Platform
 internal import Tensors
 internal import Training
-internal import WeightFiles
+public import WeightFiles
 
 /// Where a run stands, apart from its tensors.
 struct LoopState {
@@ -15,14 +15,14 @@ struct LoopState {
   var history = MetricsHistory()
 
   /// Notes the end of an epoch and goes on to the next.
-  mutating func endEpoch(_ validation: ValidationMetrics?, _ settings: LoopSettings) -> EpochMetrics {
+  mutating func endEpoch(_ validation: ValidationMetrics?, _ settings: FineTuningSettings) -> EpochMetrics {
     let average = validation.map { moving.add($0.meanDice) } ?? .nan
     let isBest = validation != nil && early.isBest(average)
     let loss = sums.meanLoss
     let result = EpochMetrics(
       epoch: epoch, step: step, trainingLoss: loss, gradientNorm: sums.mean(sums.gradientNorm), learningRate: sums.learningRate,
       validation: validation, movingDice: average, bestMovingDice: early.best ?? .nan, isBest: isBest,
-      isFinished: epoch + 1 >= settings.epochs || (validation != nil && early.shouldStop), seconds: sums.seconds)
+      isFinished: epoch + 1 >= settings.recipe.epochs || (validation != nil && early.shouldStop), seconds: sums.seconds)
     history.append(MetricsRecord(.epoch, step: step, epoch: epoch, values: result.values))
     epoch += 1
     sums = EpochSums()
