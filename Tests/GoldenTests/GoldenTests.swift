@@ -4,7 +4,8 @@ import Testing
 import WeightFiles
 
 private let allChecks: [GoldenCheck] =
-  trainingCoreGoldens + modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens + predictionGoldens
+  trainingCoreGoldens + modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens
+  + predictionGoldens
   + encoderGradientGoldens + primusGradientGoldens + fineTuningGoldens
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set
