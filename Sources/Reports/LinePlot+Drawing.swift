@@ -68,7 +68,8 @@ extension LinePlot {
       canvas.fill(x: column, y: inner.y, width: 1, height: inner.height, Self.grid)
       canvas.fill(x: column, y: bottom, width: 1, height: 6, Self.axis)
       let text = x.label(tick)
-      canvas.text(text, x: column - Canvas.textSize(text, scale: 2).width / 2, y: bottom + 10, scale: 2, Self.dim)
+      let width = Canvas.textSize(text, scale: 2).width
+      canvas.text(text, x: min(column - width / 2, inner.x + inner.width + 12 - width), y: bottom + 10, scale: 2, Self.dim)
     }
     canvas.fill(x: inner.x, y: inner.y, width: 1, height: inner.height + 1, Self.axis)
     canvas.fill(x: inner.x, y: bottom, width: inner.width, height: 1, Self.axis)

@@ -10,6 +10,8 @@ struct PlotScale: Equatable {
   /// Ascending, inside [low, high].
   let ticks: [Double]
   private let tickStep: Double
+  /// Greater values lie at the edge: differences and powers must not overflow.
+  private static let largest = 1e300
 
   /// A scale that shows all finite values (positive ones when logarithmic) with round ends.
   ///
@@ -18,8 +20,8 @@ struct PlotScale: Equatable {
     isLogarithmic = logarithmic
     var (least, most) = (Double.infinity, -Double.infinity)
     for value in values where value.isFinite && (!logarithmic || value > 0) {
-      least = min(least, value)
-      most = max(most, value)
+      least = min(least, max(value, -Self.largest))
+      most = max(most, min(value, Self.largest))
     }
     if let limits { (least, most) = (limits.lowerBound, limits.upperBound) }
     if least > most { (least, most) = logarithmic ? (0.1, 1) : (0, 1) }
@@ -34,8 +36,8 @@ struct PlotScale: Equatable {
     }
     let step = Self.roundStep((most - least) / Double(max(tickCount, 1)), whole: whole)
     tickStep = step
-    low = limits == nil ? (least / step).rounded(.down) * step : least
-    high = limits == nil ? (most / step).rounded(.up) * step : most
+    low = limits == nil ? (least / step + 1e-10).rounded(.down) * step : least
+    high = limits == nil ? (most / step - 1e-10).rounded(.up) * step : most
     let first = (low / step - 1e-9).rounded(.up)
     let count = max(0, Int(min(((high / step + 1e-9).rounded(.down) - first), 200)))
     ticks = (0...count).map { (first + Double($0)) * step }.filter { [low, high] in $0 >= low - step * 1e-6 && $0 <= high + step * 1e-6 }
@@ -62,6 +64,7 @@ struct PlotScale: Equatable {
   /// 0 at the low end, 1 at the high one; nil for what a scale cannot show.
   func place(_ value: Double) -> Double? {
     guard value.isFinite else { return nil }
+    let value = min(max(value, -Self.largest), Self.largest)
     if isLogarithmic {
       return value > 0 ? (log10(value) - log10(low)) / (log10(high) - log10(low)) : nil
     }

@@ -77,9 +77,9 @@ public struct LayerDecay: Equatable, Sendable {
   }
 }
 
-/// Rules of fine-tuning: two groups, decoder and encoder, every parameter decays. Source: model specification 4.2, pipeline specification 9.
+/// Rules of fine-tuning: two groups, decoder and encoder, every parameter decays.
 ///
-/// The step's common learning rate is the schedule's factor, its common weight decay 1.
+/// Source: model specification 4.2, pipeline specification 9. The step's common learning rate is the schedule's factor, its common weight decay 1.
 public struct FineTuningRules: Equatable, Sendable {
   public var decoderRate: Double
   public var encoderRate: Double

@@ -99,7 +99,9 @@ private struct PhaseReader {
   let epochLength: Int
 
   init(_ section: JSON, _ name: String, epochLength: Int) throws(MedDINOError) {
-    guard section[name]?.objectValue != nil else { throw .invalid("schedules.\(name) is missing, expected start, peak, end, warmup_epochs") }
+    guard section[name]?.objectValue != nil else {
+      throw .invalid("schedules.\(name) is missing, expected start, peak, end, warmup_epochs")
+    }
     reader = ScheduleReader(section)
     self.name = name
     self.epochLength = epochLength

@@ -7,7 +7,7 @@ import WeightFiles
 
 @testable import Training
 
-/// Saving in a process of its own that is killed, or whose disk is full.
+/// A process of its own that is killed while it saves, or whose disk is full.
 struct CheckpointKillTests {
   /// Beside the test bundle.
   private static let probe: String = {
@@ -17,6 +17,18 @@ struct CheckpointKillTests {
     return path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/CheckpointProbe"
   }()
 
+  /// A full disk ends the stream after a whole line.
+  @Test func fullDiskTearsNoMetrics() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/metrics.jsonl"
+      #expect(wait(try start(["metrics", path, "1000"], output: folder + "/out")) != 0)
+      #expect(String(decoding: try InputFile.contents(folder + "/out"), as: UTF8.self) == "io: \(path): \(systemMessage(EFBIG))\n")
+      let lines = String(decoding: try InputFile.contents(path), as: UTF8.self)
+      #expect(lines.hasSuffix("}\n") && lines.utf8.count > 900)
+      for line in lines.split(separator: "\n") { _ = try MetricsRecord(JSON.parse(String(line), source: path), source: path) }
+    }
+  }
+
   /// Starts the probe with its standard output in a file.
   private func start(_ arguments: [String], output: String) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
@@ -25,8 +37,9 @@ struct CheckpointKillTests {
     posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     var words: [UnsafeMutablePointer<CChar>?] = ([Self.probe] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
+    var environment: [UnsafeMutablePointer<CChar>?] = [nil]
     var process = pid_t()
-    let code = posix_spawn(&process, Self.probe, &actions, nil, &words, environ)
+    let code = posix_spawn(&process, Self.probe, &actions, nil, &words, &environment)
     try #require(code == 0, "\(Self.probe): \(systemMessage(code))")
     return process
   }

@@ -64,7 +64,8 @@ struct CheckpointTests {
         let error = failure { _ = try TrainingCheckpoint(folder + "/short.safetensors") }
         #expect(error?.kind == .format, "\(count) bytes: \(String(describing: error))")
       }
-      let other = failure { try TrainingCheckpoint(path).restore(toy.tensors, architecture: .object(("dim", .integer(6)), ("name", .string("toy")))) }
+      let wider = JSON.object(("dim", .integer(6)), ("name", .string("toy")))
+      let other = failure { try TrainingCheckpoint(path).restore(toy.tensors, architecture: wider) }
       #expect(other?.kind == .invalid && other?.message.hasSuffix("architecture.dim is 5, expected 6") == true)
       let text = String(decoding: bytes, as: UTF8.self)
       #expect(text.contains(#""meddino_checkpoint": "1""#))

@@ -60,7 +60,8 @@ struct MetricsTests {
   /// A wrong path must not cost the user a file.
   @Test func otherFilesAreLeftAlone() throws {
     try withTemporaryFolder { folder in
-      for (index, text) in ["hello", "hello\nworld\n", "{\"a\": 1}\n", "{\"kind\": \"step\", \"step\": 1, \"epoch\": 0}\nx\n"].enumerated() {
+      let texts = ["hello", "hello\nworld\n", "{\"a\": 1}\n", "{\"kind\": \"step\", \"step\": 1, \"epoch\": 0}\nx\n"]
+      for (index, text) in texts.enumerated() {
         let path = "\(folder)/\(index)"
         try AtomicFile.write(Array(text.utf8), to: path)
         #expect(throws: MedDINOError.self) { try MetricsStream(path, resumedStep: 0) }
@@ -68,10 +69,6 @@ struct MetricsTests {
       }
       #expect(throws: MedDINOError.self) { try MetricsStream(folder) }
       #expect(throws: MedDINOError.self) { try MetricsStream("") }
-      if FileKind.of("/dev/full") == .other, let stream = try? MetricsStream("/dev/full") {
-        let error = #expect(throws: MedDINOError.self) { try stream.write(record(1)) }
-        #expect(error?.kind == .io)
-      }
     }
   }
 

@@ -12,7 +12,9 @@ final class ToyTraining {
   let average: ParameterAverage
   var state = CheckpointState(architecture: .object(("dim", .integer(5)), ("name", .string("toy"))))
 
-  init(seed: UInt64 = 7, options: AdamW.Options = .init(maximumNorm: 1.5), threads: Int = 1, in budget: MemoryBudget = MemoryBudget()) throws {
+  init(
+    seed: UInt64 = 7, options: AdamW.Options = .init(maximumNorm: 1.5), threads: Int = 1, in budget: MemoryBudget = MemoryBudget()
+  ) throws {
     device = try CPUDevice(pool: ThreadPool(threads: threads), budget: budget)
     var generator = SeededGenerator(seed)
     parameters = try [("dino_encoder.a", [37, 5]), ("dino_encoder.norm.bias", [19]), ("head.w", [3, 3, 2]), ("head.last", [1])].map {
@@ -43,9 +45,8 @@ final class ToyTraining {
     average.update(momentum: 0.9)
     state.step += 1
     state.dataPosition += 2
-    var values2 = JSONObject()
-    values2["norm"] = .number(report.norms[0])
-    state.history.append(MetricsRecord(.step, step: state.step, epoch: 0, values: values2))
+    let measured = JSONObject([("norm", .number(report.norms[0]))])
+    state.history.append(MetricsRecord(.step, step: state.step, epoch: 0, values: measured))
   }
 
   /// Every bit that training depends on.
