@@ -93,7 +93,8 @@ let package = Package(
     tests("Segmentation", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("Training", ["Training", "Networks", "Tensors", "WeightFiles", "Platform"]),
     tests(
-      "FineTuning", ["FineTuning", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+      "FineTuning",
+      ["FineTuning", "Datasets", "Reports", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Datasets", ["Datasets", "Imaging", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
