@@ -65,7 +65,7 @@ private func near(_ a: [Float], _ b: [Float], _ limit: Float) -> Bool {
 
 @Test func outsideIsZeroAndTheSmallestLabel() throws {
   let image = try imageTensor([1, 8, 8]) { _, _, _ in 5 }
-  let result = try apply(.init(scale: 3), image, try labelTensor(8, 8) { $0 < 4 ? 3 : 2 }, to: [8, 8])
+  let result = try apply(.init(scale: 3), image, try labelTensor(8, 8) { row, _ in row < 4 ? 3 : 2 }, to: [8, 8])
   #expect(result.image.floats[0] == 0 && labelArray(result.labels)[0] == 2)
   #expect(result.image.floats[3 * 8 + 3] == 5 && labelArray(result.labels)[3 * 8 + 3] == 3)
   let padded = try apply(.init(scale: 3), image, try labelTensor(8, 8) { row, _ in row == 7 ? -1 : 4 }, to: [8, 8])
