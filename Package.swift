@@ -63,14 +63,14 @@ let package = Package(
     // floor 3
     module("Networks", ["Tensors", "WeightFiles", "Platform"]),
     // floor 4
-    module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform"]),
+    module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform", "CKernels"]),
     module("Training", ["Networks", "Tensors", "WeightFiles", "Platform"]),
     // floor 5
     module("FineTuning", ["Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
     module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
-    module("MedDINO", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    module("MedDINO", ["FineTuning", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7
     module(
       "MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"],
@@ -78,7 +78,7 @@ let package = Package(
     .executableTarget(
       name: "MedDINOCommand",
       dependencies: [
-        "MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
+        "MedDINO", "FineTuning", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),
@@ -98,11 +98,15 @@ let package = Package(
     tests("Training", ["Training", "CheckpointProbe", "Networks", "Tensors", "WeightFiles", "Platform"]),
     tests(
 <<<<<<< HEAD
+<<<<<<< HEAD
       "FineTuning", ["FineTuning", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Datasets", ["Datasets", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
 =======
       "FineTuning",
       ["FineTuning", "Datasets", "Reports", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+=======
+      "FineTuning", ["FineTuning", "Datasets", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+>>>>>>> plan
     tests("Datasets", ["Datasets", "Imaging", "Tensors", "Platform"]),
 >>>>>>> augment
     tests("Reports", ["Reports", "Imaging", "Platform"]),

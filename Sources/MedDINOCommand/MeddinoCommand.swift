@@ -16,7 +16,11 @@ struct MeddinoCommand: ParsableCommand {
     version: Build.version,
     subcommands: [
       SegmentCommand.self, FeaturesCommand.self, InfoCommand.self, ConvertCommand.self, InitCommand.self, PhantomCommand.self,
+<<<<<<< HEAD
       DatasetCommand.self,
+=======
+      PlanCommand.self,
+>>>>>>> plan
       BenchCommand.self, LogitsCommand.self,
     ])
 }
