@@ -16,11 +16,7 @@ struct MeddinoCommand: ParsableCommand {
     version: Build.version,
     subcommands: [
       SegmentCommand.self, FeaturesCommand.self, InfoCommand.self, ConvertCommand.self, InitCommand.self, PhantomCommand.self,
-<<<<<<< HEAD
-      DatasetCommand.self,
-=======
-      PlanCommand.self,
->>>>>>> plan
+      DatasetCommand.self, PlanCommand.self,
       BenchCommand.self, LogitsCommand.self,
     ])
 }
