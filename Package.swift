@@ -70,7 +70,7 @@ let package = Package(
     module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
     module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
-    module("MedDINO", ["FineTuning", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    module("MedDINO", ["FineTuning", "Reports", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7
     module(
       "MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"],
@@ -101,7 +101,9 @@ let package = Package(
       ["FineTuning", "Datasets", "Reports", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Datasets", ["Datasets", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
-    tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests(
+      "MedDINO",
+      ["MedDINO", "Datasets", "FineTuning", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
     tests(
       "Golden",

@@ -48,14 +48,6 @@ public final class RunControl: @unchecked Sendable {
     if let report, !report(base + span * min(max(fraction, 0), 1), stage) { throw .cancelled }
   }
 
-  /// A control of its own for the part [from, to] of the current stage: its fractions and its stages are told as this one's.
-  public func part(from: Double, to: Double) -> RunControl {
-    let (base, span, stage, report) = (base, span, stage, report)
-    return RunControl(cancellation: cancellation) { fraction, _ in
-      report?(base + span * (from + (to - from) * fraction), stage) ?? true
-    }
-  }
-
   /// Throws `.cancelled` when a stop was asked for; cheap, for inner loops.
   public func check() throws(MedDINOError) {
     if let cancellation, cancellation.isRequested { throw .cancelled }

@@ -102,6 +102,8 @@ public final class TrainingCheckpoint {
     if let counts { tensors.optimizer?.restore(counts) }
   }
 
+  public func contains(_ name: String) -> Bool { file.entry(name) != nil }
+
   /// One tensor of the file, such as `weights.cls_token`. Throws: `.format` for an unknown name, `.outOfMemory`, `.io`.
   public func tensor(_ name: String, in budget: MemoryBudget) throws(MedDINOError) -> Tensor { try file.tensor(name, in: budget) }
 

@@ -104,6 +104,7 @@ public final class FineTuner {
     tape.control = control
     defer { tape.control = RunControl() }
     network.parameters.zeroGradients()
+    try control.begin("train", from: 0, to: 1)
     var loss = SegmentationLoss(total: 0, crossEntropy: 0, dice: 0)
     do throws(MedDINOError) {
       for index in 0..<count {
@@ -158,8 +159,8 @@ public final class FineTuner {
     let count = settings.recipe.validationIterations
     defer { tape.control = RunControl() }
     for index in 0..<count {
-      tape.control = control.part(from: Double(index) / Double(count), to: Double(index + 1) / Double(count))
-      try tape.control.update(0)
+      tape.control = control.span(Double(index) / Double(count), Double(index + 1) / Double(count))
+      try tape.control.begin("validate", from: 0, to: 1)
       let batch = try validation.make(step: UInt64(state.epoch * count + index))
       try tape.withoutRecording { () throws(MedDINOError) in
         let logits = try network.logits(Variable(batch.images), on: tape)
@@ -175,16 +176,14 @@ public final class FineTuner {
   /// Stages are "train" and "validate". After a cancel the epoch goes on where it stopped. Throws: as `step` and `validate`.
   public func finishEpoch(_ control: RunControl = RunControl()) throws(MedDINOError) -> EpochMetrics {
     let total = Double(settings.recipe.iterations + (validation == nil ? 0 : settings.recipe.validationIterations))
-    try control.begin("train", from: 0, to: 1)
     while state.sums.count < settings.recipe.iterations {
       let done = Double(state.sums.count)
-      _ = try step(control.part(from: done / total, to: (done + 1) / total))
+      _ = try step(control.span(done / total, (done + 1) / total))
     }
     var result: ValidationMetrics?
     if validation != nil, settings.recipe.validationIterations > 0 {
       let start = monotonicSeconds()
-      try control.begin("validate", from: Double(settings.recipe.iterations) / total, to: 1)
-      result = try validate(control)
+      result = try validate(control.span(Double(settings.recipe.iterations) / total, 1))
       state.sums.seconds += monotonicSeconds() - start
     }
     return state.endEpoch(result, settings)

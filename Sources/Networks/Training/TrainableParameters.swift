@@ -21,6 +21,8 @@ public final class TrainableParameters {
     state += other.state
   }
 
+  /// What the state dict holds besides learned tensors.
+  public var buffers: [(name: String, tensor: Tensor)] { state.filter { byName[$0.name] == nil } }
   public subscript(name: String) -> Parameter? { byName[name] }
   /// What the optimiser changes.
   public var trainable: [Parameter] { list.filter(\.isTrainable) }
