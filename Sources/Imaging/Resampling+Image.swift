@@ -64,7 +64,8 @@ extension Resampling {
   /// Slices perpendicular to `axis` one by one; only those that the result needs are resized, each once.
   private static func resizeSlices(
     _ from: UnsafePointer<Float>, _ input: [Int], _ to: UnsafeMutablePointer<Float>, _ shape: [Int], _ axis: Int,
-    _ order: Int, _ orderZ: Int, _ budget: MemoryBudget
+    _ order: Int, _ orderZ: Int,
+    _ budget: MemoryBudget, _ control: RunControl?
   ) throws(MedDINOError) {
     let (source, target) = (SliceAccess(shape: input, axis: axis), SliceAccess(shape: shape, axis: axis))
     let resizer = try PlaneResizer(

@@ -111,7 +111,7 @@ import WeightFiles
       #expect(try InputFile.contents(store.path(of: "phantom_001")) == before)
 
       // Changed labels change the fingerprint, and with it every case.
-      try small.rewrite(small.label(0)) { $0 % 2 == 0 ? 1 : $1 }
+      try small.revalue(small.label(0)) { $0 % 2 == 0 ? 1 : $1 }
       let fourth = try run(small, folder)
       #expect(fourth.preprocessed[0].result.made == 5)
     }

@@ -23,11 +23,14 @@ struct SmallDataset {
   func image(_ index: Int, channel: Int = 0) -> String { "\(folder)/imagesTr/phantom_00\(index)_000\(channel).nii" }
   func label(_ index: Int) -> String { "\(folder)/labelsTr/phantom_00\(index).nii" }
 
-  /// Rewrites a volume as float32 with other values or another grid.
-  func rewrite(_ path: String, geometry: ((inout Geometry) -> Void)? = nil, _ value: (Int, Float) -> Float = { $1 }) throws {
+  /// Rewrites a volume as float32 on another grid or with other values.
+  func rewrite(_ path: String, geometry: (inout Geometry) -> Void) throws { try rewrite(path, geometry) { $1 } }
+  func revalue(_ path: String, _ value: (Int, Float) -> Float) throws { try rewrite(path, { _ in }, value) }
+
+  private func rewrite(_ path: String, _ geometry: (inout Geometry) -> Void, _ value: (Int, Float) -> Float) throws {
     let old = try NIfTI.read(path, in: budget)
     var grid = old.geometry
-    geometry?(&grid)
+    geometry(&grid)
     let new = try Volume(allocating: .float32, geometry: grid, in: budget)
     let out = new.mutableBase.assumingMemoryBound(to: Float.self)
     let dims = old.geometry.dims
