@@ -18,6 +18,7 @@ private let allChecks: [GoldenCheck] = [
   evaluationGoldens,
   augmentationGoldens,
   datasetGoldens,
+  lossGoldens,
 ].flatMap { $0 }
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set
