@@ -32,9 +32,12 @@ public enum NIfTI {
     public var fileOrientation: AxisOrientation
     public var reader: Reader
 
+    /// Whether the axes of `volume` are others than those of the file.
+    public var isReordered: Bool { reader == .nibabelReorient && fileOrientation != .ras }
+
     /// A volume on the grid of `volume`, in the axis order of the file again.
     public func inFileOrder(_ result: Volume) -> Volume {
-      reader == .nibabelReorient ? result.rearranged(AxisOrientation.ras.steps(to: fileOrientation)) : result
+      isReordered ? result.rearranged(AxisOrientation.ras.steps(to: fileOrientation)) : result
     }
   }
 

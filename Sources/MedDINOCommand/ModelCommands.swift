@@ -39,7 +39,8 @@ struct InfoCommand: ParsableCommand {
         model.labels.map { label in
           JSON.object(
             ("value", .integer(label.value)), ("name", .string(label.name)),
-            ("rgba", .integers([label.red, label.green, label.blue, label.alpha].map(Int.init))))
+            ("rgba", .integers([label.red, label.green, label.blue, label.alpha].map(Int.init))),
+            ("coding_scheme", label.codingScheme.map(JSON.string) ?? .null), ("code", label.code.map(JSON.string) ?? .null))
         })
     }
     for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { object[key] = .string(value) } }

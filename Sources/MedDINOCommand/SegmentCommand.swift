@@ -40,11 +40,7 @@ struct SegmentCommand: ParsableCommand {
       let options = try runOptions(context)
       let control = Terminal.control(quiet: common.quiet)
       let start = Terminal.seconds()
-      guard let reader = NIfTI.Reader(rawValue: task.plan.imageReader) else {
-        throw MedDINOError.unsupported(
-          "the plan reads images with \(task.plan.imageReader); files are read as \(NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", "))"
-        )
-      }
+      let reader = try opened.imageReader()
       var inputs: [NIfTI.Image] = []
       for path in images { inputs.append(try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)) }
       guard let first = inputs.first else { throw MedDINOError.invalid("no image given") }
@@ -61,7 +57,9 @@ struct SegmentCommand: ParsableCommand {
   }
 
   private func allocate(_ dtype: DType, _ channels: Int, _ image: NIfTI.Image, _ context: Context) throws -> Volume {
-    try Volume(allocating: dtype, channels: channels, geometry: image.volume.geometry, in: context.budget, "labels")
+    var volume = try Volume(allocating: dtype, channels: channels, geometry: image.volume.geometry, in: context.budget, "labels")
+    volume.isPlane = image.volume.isPlane
+    return volume
   }
 
   private func runOptions(_ context: Context) throws -> RunOptions {

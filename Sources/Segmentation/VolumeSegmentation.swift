@@ -66,7 +66,20 @@ public struct VolumeSegmentation: Sendable {
     let largest = scheme.heads.map(\.value).filter { options.labelSubset?.contains($0) ?? true }.max() ?? 0
     try VolumeSink.checkLabels(labels, dims: dims, largest: largest)
     if let probabilities { try VolumeSink.checkScores(probabilities, dims: dims, channels: scheme.heads.count) }
+    try checkMemory(channels, labels: labels, probabilities: probabilities)
     try check(options, dims: dims)
+  }
+
+  /// Results have memory of their own: slices are written while later ones are still to be read. Throws: `.invalid`.
+  private func checkMemory(_ channels: [Volume], labels: Volume, probabilities: Volume?) throws(MedDINOError) {
+    for (name, result) in [("labels", labels), ("probabilities", probabilities)] {
+      guard let result else { continue }
+      do throws(MedDINOError) { try VolumeCheck.separateVoxels(result) } catch { throw MedDINOError(error.kind, "\(name).\(error.message)") }
+      for (index, channel) in channels.enumerated() {
+        try VolumeCheck.separateMemory(result, name, channel, "channels[\(index)]")
+      }
+    }
+    if let probabilities { try VolumeCheck.separateMemory(labels, "labels", probabilities, "probabilities") }
   }
 
   func check(_ options: SegmentationOptions, dims: [Int]) throws(MedDINOError) {
