@@ -46,6 +46,7 @@ test-golden: setup
 test-c: stage
 	Tests/Command/run.sh $(STAGE)
 	Tests/C/run.sh $(STAGE)
+	Tests/Long/run.sh $(STAGE) slices
 
 # Each SIMD path forced; the C kernels on arm64 under qemu-user where that is installed.
 test-isa: setup

@@ -86,7 +86,8 @@ public final class Model: Sendable {
   func checkFit() throws(MedDINOError) {
     guard let task else { return }
     for extent in task.configuration.patchSize where extent % encoder.patchSize != 0 {
-      throw .shape("the plan's patch_size \(task.configuration.patchSize) is not a multiple of the network's patch size \(encoder.patchSize)")
+      throw .shape(
+        "the plan's patch_size \(task.configuration.patchSize) is not a multiple of the network's patch size \(encoder.patchSize)")
     }
     let channels = task.configuration.normalization.count
     guard channels == 1 || channels == encoder.inputChannels else {

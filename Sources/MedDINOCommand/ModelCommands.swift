@@ -123,7 +123,8 @@ struct InitCommand: ParsableCommand {
 
   private func text() throws -> JSON {
     if config != nil, plans != nil || dataset != nil || configuration != nil || taps != nil || encoder != nil {
-      throw MedDINOError.invalid("--config holds the whole configuration: --encoder, --plans, --dataset, --configuration and --taps have no place beside it")
+      throw MedDINOError.invalid(
+        "--config holds the whole configuration: --encoder, --plans, --dataset, --configuration and --taps have no place beside it")
     }
     if let config { return try JSON.parse(try InputFile.contents(config), source: config) }
     let network = try EncoderConfiguration.preset(encoder ?? "meddinov3_vitb16")

@@ -33,7 +33,9 @@ struct SegmentCommand: ParsableCommand {
 
   func run() throws {
     try perform {
-      try checkOutputs([("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])], inputs: images)
+      try checkOutputs(
+        [("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])],
+        inputs: images)
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       guard let task = opened.task else { throw opened.noDecoderError }
@@ -168,7 +170,9 @@ func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])
     guard FileKind.of(folder) == .directory else {
       throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
     }
-    guard seen.insert(path).inserted else { throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already") }
+    guard seen.insert(path).inserted else {
+      throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already")
+    }
   }
 }
 

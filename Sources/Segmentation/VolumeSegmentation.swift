@@ -74,7 +74,9 @@ public struct VolumeSegmentation: Sendable {
   private func checkMemory(_ channels: [Volume], labels: Volume, probabilities: Volume?) throws(MedDINOError) {
     for (name, result) in [("labels", labels), ("probabilities", probabilities)] {
       guard let result else { continue }
-      do throws(MedDINOError) { try VolumeCheck.separateVoxels(result) } catch { throw MedDINOError(error.kind, "\(name).\(error.message)") }
+      do throws(MedDINOError) { try VolumeCheck.separateVoxels(result) } catch {
+        throw MedDINOError(error.kind, "\(name).\(error.message)")
+      }
       for (index, channel) in channels.enumerated() {
         try VolumeCheck.separateMemory(result, name, channel, "channels[\(index)]")
       }

@@ -148,6 +148,7 @@ static void model_readers(meddino_context *context, const tiny_case *c) {
   for (int k = 0; k < 9; k++) CHECK(fabs(seen.direction[k] - axes[k]) < 1e-6);
   meddino_image_release(read);
   /* The labels: those of the turned voxels as a volume of their own, in a file on the axes of the input. */
+  meddino_volume_init(&straight, sizeof straight);
   OK(meddino_image_view(turned, &straight));
   straight.data = copy, straight.data_bytes = c->in.data_bytes;
   memset(straight.strides, 0, sizeof straight.strides);

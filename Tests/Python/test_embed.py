@@ -289,7 +289,7 @@ def files(context, model):
     turned = (0, 0, 1, -1, 0, 0, 0, -1, 0)
     meddino.Image(context, array, spacing=(1.5, 1.25, 2), direction=turned).write(path)
     check((model.read_image(path).array == array).all())
-    other = meddino.Model.create(context, harness.CONFIG.replace("SimpleITKIO", "NibabelIOWithReorient"), 7)
+    other = meddino.Model.create(context, harness.CONFIG.replace('"plans": {', '"plans": {"image_reader_writer": "NibabelIOWithReorient", '), 7)
     image = other.read_image(path)
     expected = array.transpose(1, 2, 0)[::-1, :, ::-1]  # z = S is -y, y = A is x, x = R is -z
     check(image.array.shape == expected.shape and (image.array == expected).all() and image.spacing == (2, 1.5, 1.25))
