@@ -72,6 +72,7 @@ public enum NIfTI {
       volume = volume.rearranged(orientation.steps(to: .ras))
       volume.geometry.spacing = volume.geometry.spacing.map { Double(Float($0)) }
     }
+    volume.isReoriented = reader == .nibabelReorient
     return Image(volume: volume, affine: placement.affine, fileOrientation: orientation, reader: reader)
   }
 }

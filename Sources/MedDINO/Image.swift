@@ -67,7 +67,7 @@ public final class Image: Sendable {
 
   private static func scaled(_ stored: Volume, _ budget: MemoryBudget) throws(MedDINOError) -> Volume {
     var result = try Volume(allocating: .float32, channels: stored.channels, geometry: stored.geometry, in: budget, "scaled image")
-    result.isPlane = stored.isPlane
+    (result.isPlane, result.isReoriented) = (stored.isPlane, stored.isReoriented)
     let d = stored.geometry.dims
     let plane = result.mutableBase.assumingMemoryBound(to: Float.self)
     for channel in 0..<stored.channels {

@@ -41,7 +41,7 @@ public struct VolumeSegmentation: Sendable {
   ) throws(MedDINOError) -> SegmentationReport {
     try check(channels, labels: labels, probabilities: probabilities, options: options)
     guard let first = channels.first else { throw .shape("image has no channels, expected \(configuration.normalization.count)") }
-    let orientation = try VoxelOrientation(plan: plan, geometry: first.geometry)
+    let orientation = try VoxelOrientation(plan: plan, volume: first)
     let span = progress.upperBound - progress.lowerBound
     let prepared = progress.lowerBound + span * 0.02
     try control.begin("prepare", from: progress.lowerBound, to: prepared)
