@@ -48,6 +48,10 @@ extension Model {
       throw .invalid("\(source.name): folds and checkpoint choose from an nnU-Net result folder, this is a model file")
     }
     let model = try ModelFile.open(file, context: context)
+    if let wanted = options.encoder.ropePrecision, wanted != model.encoder.ropePrecision {
+      throw .invalid(
+        "rope is \(wanted.rawValue), the model file says \(model.encoder.ropePrecision.rawValue); only a checkpoint leaves a choice")
+    }
     if let wanted = options.configuration, wanted != model.task?.configuration.name {
       throw .invalid("configuration is \"\(wanted)\", the model file has \"\(model.task?.configuration.name ?? "none")\"")
     }

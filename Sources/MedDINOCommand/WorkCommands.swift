@@ -29,7 +29,7 @@ struct FeaturesCommand: ParsableCommand {
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       let control = Terminal.control(quiet: common.quiet)
-      let volume = try Image.read(image, context: context, control: control).volume
+      let volume = try opened.readImage(image, control: control).volume
       let features = try Features(opened, volume, options: try options(volume), precision: try parsePrecision(precision), control: control)
       if let output { try SafeTensorsWriter.write([("tokens", features.tokens)], metadata: [("source", image)], to: output) }
       if let pca { try writePicture(pca, features, context, control) }

@@ -32,7 +32,7 @@ extension PreprocessedCase {
     in budget: MemoryBudget, control: RunControl = RunControl()
   ) throws(MedDINOError) {
     guard let first = volumes.first else { throw .shape("image has no channels, expected \(configuration.normalization.count)") }
-    let orientation = try VoxelOrientation(plan: plan, geometry: first.geometry)
+    let orientation = try VoxelOrientation(plan: plan, volume: first)
     let source = try CaseChannels(
       volumes.map(orientation.apply), count: configuration.normalization.count, transposeForward: plan.transposeForward)
     let grid = source.grid

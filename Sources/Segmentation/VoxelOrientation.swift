@@ -17,6 +17,15 @@ public struct VoxelOrientation: Sendable {
     steps = plan.imageReader == "NibabelIOWithReorient" ? try geometry.orientation().steps(to: .ras) : nil
   }
 
+  /// The same for a volume, which its own reader may have turned already. Throws: as above.
+  public init(plan: Plan, volume: Volume) throws(MedDINOError) {
+    if volume.isReoriented {
+      (steps, dims) = (nil, volume.geometry.dims)
+    } else {
+      try self.init(plan: plan, geometry: volume.geometry)
+    }
+  }
+
   public func apply(_ volume: Volume) -> Volume { steps.map { volume.rearranged($0) } ?? volume }
   public func apply(_ geometry: Geometry) -> Geometry { steps.map { geometry.rearranged($0) } ?? geometry }
   public func apply(_ box: VoxelBox) -> VoxelBox {

@@ -21,7 +21,7 @@ public enum Checkpoint {
   ) throws(MedDINOError) -> CheckpointContents {
     let head = try source.bytes(at: 0, count: min(9, source.size))
     if TorchArchive.recognises(head) {
-      return try contents(of: try TorchArchive(source, in: budget), configuration: configuration)
+      return try contents(of: try TorchArchive(source, in: budget), configuration: configuration, in: budget)
     }
     guard head.count == 9, head[8] == UInt8(ascii: "{") else {
       throw .format("\(source.name): neither a PyTorch checkpoint nor a safetensors file")
@@ -71,7 +71,9 @@ public enum Checkpoint {
   // MARK: PyTorch
 
   /// Finds the mapping of tensors inside what was saved. Source: model specification 2.1 to 2.3.
-  private static func contents(of archive: TorchArchive, configuration: JSON?) throws(MedDINOError) -> CheckpointContents {
+  private static func contents(
+    of archive: TorchArchive, configuration: JSON?, in budget: MemoryBudget
+  ) throws(MedDINOError) -> CheckpointContents {
     let label = archive.source.name
     guard let root = archive.root.dictValue else {
       throw .format("\(label): holds \(archive.root.kind), expected a state dict (save model.state_dict())")
@@ -79,7 +81,7 @@ public enum Checkpoint {
     if let weights = archive.root["network_weights"] {
       return try CheckpointMapper(
         TorchWeights(archive, try mapping(weights, "network_weights", label)), isTeacher: false, configuration: configuration,
-        training: try NNUNetState(archive.root)
+        training: try NNUNetState(archive.root, in: budget)
       ).contents()
     }
     if let teacher = archive.root["teacher"] {
@@ -105,14 +107,19 @@ public enum Checkpoint {
 }
 
 extension NNUNetState {
-  /// Throws: `.format` when plans or dataset are not plain data.
-  init(_ root: PickleValue) throws(MedDINOError) {
+  /// Far more values than any plans or dataset has.
+  private static let valueLimit = 1 << 18
+
+  /// Throws: `.format` when plans or dataset are not plain data, `.outOfMemory`.
+  init(_ root: PickleValue, in budget: MemoryBudget) throws(MedDINOError) {
     let arguments = root["init_args"]
+    let charge = MemoryCharge(budget, "plans and dataset of a checkpoint")
+    self.charge = charge
     trainerName = root["trainer_name"]?.stringValue
-    plans = try arguments?["plans"]?.json() ?? .null
+    plans = try arguments?["plans"]?.json(limit: Self.valueLimit, charge) ?? .null
     configuration = arguments?["configuration"]?.stringValue
-    fold = try arguments?["fold"]?.json() ?? .null
-    dataset = try arguments?["dataset_json"]?.json() ?? .null
+    fold = try arguments?["fold"]?.json(limit: Self.valueLimit, charge) ?? .null
+    dataset = try arguments?["dataset_json"]?.json(limit: Self.valueLimit, charge) ?? .null
     mirrorAxes = root["inference_allowed_mirroring_axes"]?.elements?.compactMap(\.intValue)
     currentEpoch = root["current_epoch"]?.intValue
     bestEMA = root["_best_ema"]?.doubleValue
