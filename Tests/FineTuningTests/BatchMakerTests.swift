@@ -153,13 +153,19 @@ private func sameBits(_ a: TrainingBatch, _ b: TrainingBatch) -> Bool {
     .validation, cases: source, configuration: configuration([40, 40], batchSize: 2), scheme: scheme, seed: 2, in: MemoryBudget())
   let batch = try maker.make(step: 0)
   #expect(batch.targets.shape == [2, 4, 40, 40])
+  let box = maker.sampler.draw(step: 0, item: 0, from: source).box
+  var seen: Set<Int> = []
   for row in 0..<40 {
     for column in 0..<40 {
-      let label = row < 10 ? 4 : column / 10
+      // The box lies around an annotated pixel; what it shows beside the slice is background.
+      let (y, x) = (box.rows.lowerBound + row, box.columns.lowerBound + column)
+      let label = y < 40 && x < 40 ? (y < 10 ? 4 : x / 10) : 0
+      seen.insert(label)
       let got = (0..<4).map { batch.targets.elements(Int16.self)[($0 * 40 + row) * 40 + column] }
       #expect(got == [(1...3).contains(label), (2...3).contains(label), label == 2, label == 4].map { $0 ? 1 : 0 })
     }
   }
+  #expect(seen.contains(2) && seen.contains(3) && box.rows.lowerBound >= 0 && box.columns.lowerBound >= 0)
 }
 
 @Test func makersRefuseWhatDoesNotFit() throws {

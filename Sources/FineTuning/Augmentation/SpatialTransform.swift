@@ -56,6 +56,9 @@ public struct SpatialTransform: Equatable, Sendable {
     else {
       throw .shape("sample is \(image.shape) with labels \(labels.shape), expected the grids of \(newImage.shape) and \(newLabels.shape)")
     }
+    guard max(from.rows, from.columns) < SourceLine.sideLimit else {
+      throw .shape("image is \(image.shape), expected sides below \(SourceLine.sideLimit)")
+    }
     let line = try SourceLine(from, to, parameters, workspace)
     let vote = LabelVote(fromLabels)
     for row in 0..<to.rows {
@@ -104,12 +107,22 @@ struct SourceLine {
   /// Finds the sources of output row `row`.
   func find(_ row: Int) {
     let upDown = Float(row) - middle.row
-    for column in 0..<width {
-      let leftRight = Float(column) - middle.column
-      let y = Self.pixel(upDown * rowStep.row + leftRight * columnStep.row, sourceRows)
-      let x = Self.pixel(upDown * rowStep.column + leftRight * columnStep.column, sourceColumns)
-      (top[column], down[column]) = Self.split(y, sourceRows)
-      (left[column], right[column]) = Self.split(x, sourceColumns)
+    place(upDown * rowStep.row, columnStep.row, sourceRows, top, down)
+    place(upDown * rowStep.column, columnStep.column, sourceColumns, left, right)
+  }
+
+  /// Positions along one source axis: `start` plus `step` for each column from the middle.
+  private func place(
+    _ start: Float, _ step: Float, _ size: Int, _ whole: UnsafeMutablePointer<Int32>, _ rest: UnsafeMutablePointer<Float>
+  ) {
+    let (first, count) = (middle.column, Int32(truncatingIfNeeded: width))
+    var column: Int32 = 0
+    while column < count {
+      let position = Self.pixel(start + (Float(column) - first) * step, size)
+      let (below, part) = Self.split(position, size)
+      whole[Int(column)] = below
+      rest[Int(column)] = part
+      column &+= 1
     }
   }
 
@@ -119,13 +132,20 @@ struct SourceLine {
   }
 
   /// Whole pixel below and the rest. Positions far outside become one that is just outside: none of their neighbours is inside either.
+  ///
+  /// Rounding and conversion go through a sum with 1.5 · 2^23, whose last bits are the whole number: no instruction set needs a call or a
+  /// range check for that, so the loop over a line becomes one of vectors.
   @inline(__always) private static func split(_ position: Float, _ size: Int) -> (Int32, Float) {
     let limit = Float(size)
     let near = position > -2 ? (position < limit ? position : limit) : -2
-    let toZero = Int32(near)
-    let whole = Float(toZero) > near ? toZero &- 1 : toZero
-    return (whole, near - Float(whole))
+    let nearest = (near + whole) - whole
+    let below = nearest > near ? nearest - 1 : nearest
+    return (Int32(bitPattern: (below + whole).bitPattern) &- wholeBits, near - below)
   }
+  private static let whole: Float = 0x1.8p23
+  /// Whole numbers up to here fit into those bits.
+  static let sideLimit = 1 << 22
+  private static let wholeBits: Int32 = 0x4b40_0000
 
   /// Bilinear; each neighbour outside counts as 0.
   func interpolate(_ source: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>) {
