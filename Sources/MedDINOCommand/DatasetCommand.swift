@@ -8,10 +8,10 @@ struct DatasetCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "dataset", abstract: "Turn a benchmark of the MedDINOv3 paper, as it was published, into an nnU-Net dataset.",
     discussion: """
-      SOURCE is the folder that the published archive unpacks to: AMOS22 with dataset.json, imagesTr, imagesVa, …; BTCV with Training/img \
-      and Training/label (or imagesTr and labelsTr); KiTS23 with dataset/case_00000; LiTS with volume-0.nii and segmentation-0.nii \
-      (or MSD Task03_Liver). The dataset folder is made in DEST, with labels, reader and a note on which cases CT-3M contains. \
-      An interrupted run goes on where it stopped.
+      SOURCE is the folder that the published archive unpacks to: AMOS22 with dataset.json, imagesTr, imagesVa, …; BTCV with \
+      Training/img and Training/label (or imagesTr and labelsTr); KiTS23 with dataset/case_00000; LiTS with volume-0.nii and \
+      segmentation-0.nii (or MSD Task03_Liver). The dataset folder is made in DEST, with labels, reader and a note on which cases \
+      CT-3M contains. An interrupted run goes on where it stopped.
       """)
   @Argument(help: "amos22, btcv, kits23 or lits.") var benchmark: String
   @Argument(help: "Folder as published.") var source: String

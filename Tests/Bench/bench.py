@@ -104,8 +104,8 @@ def compare(stage, name, size, precision, options, file, kind="forward"):
     disturbance, pairs = chosen[-1][0], [attempt[1:] for attempt in chosen]
     mine, other = ([pair[side][0] for pair in pairs] for side in (0, 1))
     row = {
-        "name": title, "kind": kind, "peer": name, "size": size, "precision": precision, "threads": options.threads, "rounds": options.rounds,
-        "disturbance": disturbance,
+        "name": title, "kind": kind, "peer": name, "size": size, "precision": precision, "threads": options.threads,
+        "rounds": options.rounds, "disturbance": disturbance,
         "ours_median_seconds": statistics.median(mine), "peer_median_seconds": statistics.median(other),
         "ratio": statistics.median(other) / statistics.median(mine), "ours_spread": max(mine) - min(mine),
         "peer_spread": max(other) - min(other), "ours_peak_bytes": max(pair[0][1] for pair in pairs),

@@ -1,6 +1,7 @@
 import FineTuning
 import Networks
 import Platform
+import TestSupport
 import Testing
 import WeightFiles
 
@@ -99,6 +100,19 @@ struct RecipeTests {
     let json = try JSON.parse(text, source: "text")
     let error = #expect(throws: MedDINOError.self) { try Recipe(json) }
     #expect(error?.kind == .invalid && error?.message.contains(word) == true, "\(error?.message ?? "")")
+  }
+
+  /// Every command of docs/benchmarks.md names a recipe and a size that exist.
+  @Test func documentedRowsHaveRecipes() throws {
+    let page = String(decoding: try InputFile.contents(projectRoot + "/docs/benchmarks.md"), as: UTF8.self)
+    let rows = page.split(separator: "`").filter { $0.hasPrefix("row ") }.map { $0.split(separator: " ") }
+    #expect(rows.count == 11)
+    for words in rows {
+      let recipe = try Recipe.preset("\(words[4])_\(words[3])")
+      #expect(recipe.patch == Int(words[3]))
+      #expect((recipe.backboneLoading == .none) == (words.count == 5), "\(words)")
+    }
+    for preset in Recipe.presets { #expect(page.contains("`\(preset.name)`")) }
   }
 
   @Test func ratesDecayLinearly() throws {

@@ -62,8 +62,8 @@ def build(source, raw):
     for part, ranges in (("Ts", held), ("Tr", training)):
         for cut in ranges:
             name = f"slices_{cut.start:03d}"
-            save(values[:, :, cut.start:cut.stop].astype(numpy.int16), image, cut.start, os.path.join(folder, f"images{part}", name + "_0000.nii.gz"))
-            save(labels[:, :, cut.start:cut.stop], image, cut.start, os.path.join(folder, f"labels{part}", name + ".nii.gz"))
+            for kind, data, ending in (("images", values.astype(numpy.int16), "_0000.nii.gz"), ("labels", labels, ".nii.gz")):
+                save(data[:, :, cut.start:cut.stop], image, cut.start, os.path.join(folder, kind + part, name + ending))
             if part == "Tr":
                 names.append(name)
     description = {

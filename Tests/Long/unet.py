@@ -65,7 +65,7 @@ def train_unet(folder, seconds, threads):
     torch.manual_seed(0)
     base = os.path.join(folder, "preprocessed", blocks.NAME)
     with open(os.path.join(base, "nnUNetPlans.json")) as plans, open(os.path.join(base, "dataset.json")) as description:
-        trainer = nnUNetTrainer(json.load(plans), "2d", 0, json.load(description), torch.device("cpu"))
+        trainer = nnUNetTrainer({**json.load(plans), "continue_training": False}, "2d", 0, json.load(description), torch.device("cpu"))
     trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = ITERATIONS, 1
     trainer.initialize()
     trainer.on_train_start()

@@ -20,8 +20,8 @@ def dice_and_cross_entropy(logits, targets):
 
 def make_optimizer(network, decoder_rate=3e-4, encoder_rate=3e-5, decay=0.05):
     """AdamW over the decoder's and the encoder's parameters; every parameter decays."""
-    groups = [
-        {"params": list(network.decoder.parameters()), "lr": decoder_rate}, {"params": list(network.encoder.parameters()), "lr": encoder_rate}]
+    parts = ((network.decoder, decoder_rate), (network.encoder, encoder_rate))
+    groups = [{"params": list(part.parameters()), "lr": rate} for part, rate in parts]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-8, weight_decay=decay)
 
 
