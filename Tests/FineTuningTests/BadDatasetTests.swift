@@ -14,6 +14,7 @@ import WeightFiles
       try spoil(small)
       var options = DatasetPlanning.Options()
       options.upscale = 32
+      options.samples = 50_000
       let report = try DatasetPlanning.run(small.folder, to: folder + "/out", options: options, pool: pool(), in: MemoryBudget())
       #expect(FileKind.of(folder + "/out") == .missing, "a bad dataset must leave nothing")
       #expect(report.preprocessed.isEmpty)
@@ -114,7 +115,9 @@ import WeightFiles
   }
 
   @Test func gapInLabels() throws {
-    let error = try failure { try $0.describe { $0["labels"] = .object(("background", .integer(0)), ("a", .integer(1)), ("b", .integer(3))) } }
+    let error = try failure {
+      try $0.describe { $0["labels"] = .object(("background", .integer(0)), ("a", .integer(1)), ("b", .integer(3))) }
+    }
     #expect(error?.kind == .format)
     #expect(error?.message.contains("[0, 1, 3], expected consecutive") == true, "\(error?.message ?? "")")
   }
@@ -143,7 +146,7 @@ import WeightFiles
       try small.rewrite(small.label(1), geometry: { $0.origin[2] += 3 })
       try small.revalue(small.label(2)) { _, _ in 0 }
       try AtomicFile.copy(small.label(0), to: small.folder + "/labelsTr/stranger.nii")
-      let survey = try DatasetSurvey(RawDataset(small.folder), pool: pool(), in: MemoryBudget())
+      let survey = try DatasetSurvey(RawDataset(small.folder), options: small.quick, pool: pool(), in: MemoryBudget())
       #expect(survey.problems.isEmpty && survey.fingerprint != nil, "\(survey.problems)")
       #expect(survey.warnings.count == 3, "\(survey.warnings)")
       #expect(survey.warnings[0].contains("phantom_001: labels: origin"))
@@ -156,7 +159,7 @@ import WeightFiles
     try withTemporaryFolder { folder in
       let small = try SmallDataset(in: folder)
       for index in 0..<5 { unlink(small.label(index)) }
-      let survey = try DatasetSurvey(RawDataset(small.folder), pool: pool(), in: MemoryBudget())
+      let survey = try DatasetSurvey(RawDataset(small.folder), options: small.quick, pool: pool(), in: MemoryBudget())
       let error = #expect(throws: MedDINOError.self) { try survey.requireNoProblems("x", limit: 2) }
       let message = error?.message ?? ""
       #expect(message.contains("5 problems") && message.contains("and 3 more"), "\(message)")
