@@ -60,6 +60,17 @@ import WeightFiles
       try $0.rewrite($0.label(1), geometry: { $0.spacing[0] = 15 })
     }
   }
+  @Test func channelsOfOtherGrids() throws {
+    let found = try problems { small in
+      try small.describe { $0["channel_names"] = .object(("0", .string("CT")), ("1", .string("T1"))) }
+      for index in 0..<5 { try AtomicFile.copy(small.image(index), to: small.image(index, channel: 1)) }
+      try small.rewrite(small.image(1, channel: 1), geometry: { $0.spacing[2] = 49 })
+      try small.rewrite(small.image(2, channel: 1), geometry: { $0.dims[0] = 23 })
+    }
+    #expect(found.map(\.kind) == [.spacing, .shape], "\(found)")
+    #expect(found[0].description.hasPrefix("case phantom_001: channel 1: spacing [14.0, 14.0, 49.0] mm"), "\(found)")
+    #expect(found[1].description.hasPrefix("case phantom_002: channel 1: shape [23, 24, 4]"), "\(found)")
+  }
   @Test func unknownLabel() throws {
     try expectOne(.unknownLabel, ["case phantom_004", "9.0 (2 voxels)", "declares 0, 1, 2, 3"]) {
       try $0.revalue($0.label(4)) { $0 < 2 ? 9 : $1 }
