@@ -6,8 +6,8 @@ internal import Tensors
 
 /// Gathers the fingerprint case by case, from any thread; the result does not depend on the order.
 ///
-/// nnU-Net draws floor(samples / cases) foreground values, 1e8 samples in all, of every case with replacement. Only how often each voxel was drawn matters
-/// for what is computed from them, so the draws are made as counts and never stored.
+/// nnU-Net draws floor(samples / cases) foreground values of every case with replacement, 1e8 samples in all. Only how often each
+/// voxel was drawn matters for what is computed from them, so the draws are made as counts and never stored.
 /// Source: pipeline specification 2.
 final class FingerprintExtraction: Sendable {
   /// Weighted moments of one channel of one case.
