@@ -26,7 +26,7 @@ final class RunFolder {
   func note(_ metrics: EpochMetrics, _ trainer: Trainer) throws(MedDINOError) {
     if metrics.epoch == 0 {
       let run = RunSettings(trainer.settings, fold: trainer.fold, output: path)
-      try AtomicFile.write(run.json.text(indent: 2) + "\n", to: path + "/settings.json")
+      try AtomicFile.write(Array((run.json.text(indent: 2) + "\n").utf8), to: path + "/settings.json")
     }
     try stream.write(MetricsRecord(.epoch, step: metrics.step, epoch: metrics.epoch, values: metrics.values))
     if metrics.isBest { try trainer.model().save(to: best) }

@@ -1,9 +1,9 @@
 public import FineTuning
-internal import Networks
+public import Networks
 public import Platform
 internal import Tensors
 internal import Training
-internal import WeightFiles
+public import WeightFiles
 
 extension Trainer {
   /// Starts a run.
@@ -62,7 +62,8 @@ extension Trainer {
     return TrainingCost(
       network.configuration, adaptation: network.settings.adaptation,
       batch: network.settings.batchSize ?? network.task.configuration.batchSize, height: patch[0], width: patch[1],
-      recompute: network.settings.recompute)
+      recompute: network.settings.recompute,
+      threads: context.pool.width)
   }
 }
 

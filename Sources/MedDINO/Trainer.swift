@@ -1,5 +1,5 @@
 public import FineTuning
-public import Networks
+internal import Networks
 public import Platform
 public import Tensors
 internal import Synchronization

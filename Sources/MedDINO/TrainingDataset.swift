@@ -24,7 +24,9 @@ public final class TrainingDataset: Sendable {
   /// Throws: `.io`, `.format`, `.invalid` when the configuration must be named.
   public init(_ folder: String, configuration: String? = nil, context: Context) throws(MedDINOError) {
     let prepared = try PreparedDataset(folder)
-    let store = try prepared.store(try configuration ?? Self.only(prepared))
+    let chosen: String
+    if let configuration { chosen = configuration } else { chosen = try Self.only(prepared) }
+    let store = try prepared.store(chosen)
     var cases: [any TrainingCase] = []
     for identifier in try store.identifiers() { cases.append(try store.open(identifier, in: context.budget)) }
     guard !cases.isEmpty else { throw .invalid("\(store.folder): no preprocessed case") }

@@ -70,6 +70,20 @@ rm kits/dataset/case_00401/segmentation.nii.gz
 check "benchmark with a missing label" 2 "$meddino" dataset kits23 kits raw
 holds "the missing file is named" grep -q 'case_00401/segmentation.nii.gz' err.txt
 check "unknown benchmark" 2 "$meddino" dataset amos kits raw
+check "dataset to plan" 0 "$meddino" phantom raw --cases 5 --test-cases 0 --organs 3 --size 48,48,4
+check "verify only" 0 "$meddino" plan raw/Dataset900_Phantom --verify-only
+holds "verify only writes nothing" test ! -e pre
+check "plan" 0 "$meddino" plan raw/Dataset900_Phantom -o pre --upscale 64
+holds "plan leaves the folder" test -f pre/Dataset900_Phantom/nnUNetPlans_2d_64/phantom_004.safetensors
+holds "plans name the upscaled configuration" grep -q '"2d_64"' pre/Dataset900_Phantom/nnUNetPlans.json
+check "plan again, by number" 0 env nnUNet_raw=raw nnUNet_preprocessed=pre "$meddino" plan 900 --upscale 64 --json
+holds "nothing is made twice" grep -q '"kept": 5' out.txt
+rm raw/Dataset900_Phantom/labelsTr/phantom_003.nii.gz
+check "bad dataset" 2 "$meddino" plan raw/Dataset900_Phantom -o bad
+holds "bad dataset is named" grep -q 'case phantom_003: label file .* is missing' err.txt
+holds "bad dataset leaves nothing" test ! -e bad
+check "bad upscale" 2 "$meddino" plan raw/Dataset900_Phantom -o bad --upscale 100
+check "no dataset" 2 env -u nnUNet_raw "$meddino" plan 900 -o bad
 check "print config" 0 "$meddino" init --encoder vit_small --print-config
 check "bench" 0 "$meddino" bench --encoder vit_small --size 64 --runs 1 --json
 

@@ -14,6 +14,7 @@ import WeightFiles
       try spoil(small)
       var options = DatasetPlanning.Options()
       options.upscale = 32
+      options.samples = 50_000
       let report = try DatasetPlanning.run(small.folder, to: folder + "/out", options: options, pool: pool(), in: MemoryBudget())
       #expect(FileKind.of(folder + "/out") == .missing, "a bad dataset must leave nothing")
       #expect(report.preprocessed.isEmpty)
@@ -58,6 +59,17 @@ import WeightFiles
     try expectOne(.spacing, ["case phantom_001", "labels", "15.0", "14.0"]) {
       try $0.rewrite($0.label(1), geometry: { $0.spacing[0] = 15 })
     }
+  }
+  @Test func channelsOfOtherGrids() throws {
+    let found = try problems { small in
+      try small.describe { $0["channel_names"] = .object(("0", .string("CT")), ("1", .string("T1"))) }
+      for index in 0..<5 { try AtomicFile.copy(small.image(index), to: small.image(index, channel: 1)) }
+      try small.rewrite(small.image(1, channel: 1), geometry: { $0.spacing[2] = 49 })
+      try small.rewrite(small.image(2, channel: 1), geometry: { $0.dims[0] = 23 })
+    }
+    #expect(found.map(\.kind) == [.spacing, .shape], "\(found)")
+    #expect(found[0].description.hasPrefix("case phantom_001: channel 1: spacing [14.0, 14.0, 49.0] mm"), "\(found)")
+    #expect(found[1].description.hasPrefix("case phantom_002: channel 1: shape [23, 24, 4]"), "\(found)")
   }
   @Test func unknownLabel() throws {
     try expectOne(.unknownLabel, ["case phantom_004", "9.0 (2 voxels)", "declares 0, 1, 2, 3"]) {
@@ -114,7 +126,9 @@ import WeightFiles
   }
 
   @Test func gapInLabels() throws {
-    let error = try failure { try $0.describe { $0["labels"] = .object(("background", .integer(0)), ("a", .integer(1)), ("b", .integer(3))) } }
+    let error = try failure {
+      try $0.describe { $0["labels"] = .object(("background", .integer(0)), ("a", .integer(1)), ("b", .integer(3))) }
+    }
     #expect(error?.kind == .format)
     #expect(error?.message.contains("[0, 1, 3], expected consecutive") == true, "\(error?.message ?? "")")
   }
@@ -143,7 +157,7 @@ import WeightFiles
       try small.rewrite(small.label(1), geometry: { $0.origin[2] += 3 })
       try small.revalue(small.label(2)) { _, _ in 0 }
       try AtomicFile.copy(small.label(0), to: small.folder + "/labelsTr/stranger.nii")
-      let survey = try DatasetSurvey(RawDataset(small.folder), pool: pool(), in: MemoryBudget())
+      let survey = try DatasetSurvey(RawDataset(small.folder), options: small.quick, pool: pool(), in: MemoryBudget())
       #expect(survey.problems.isEmpty && survey.fingerprint != nil, "\(survey.problems)")
       #expect(survey.warnings.count == 3, "\(survey.warnings)")
       #expect(survey.warnings[0].contains("phantom_001: labels: origin"))
@@ -156,7 +170,7 @@ import WeightFiles
     try withTemporaryFolder { folder in
       let small = try SmallDataset(in: folder)
       for index in 0..<5 { unlink(small.label(index)) }
-      let survey = try DatasetSurvey(RawDataset(small.folder), pool: pool(), in: MemoryBudget())
+      let survey = try DatasetSurvey(RawDataset(small.folder), options: small.quick, pool: pool(), in: MemoryBudget())
       let error = #expect(throws: MedDINOError.self) { try survey.requireNoProblems("x", limit: 2) }
       let message = error?.message ?? ""
       #expect(message.contains("5 problems") && message.contains("and 3 more"), "\(message)")

@@ -16,6 +16,7 @@ import WeightFiles
   ) throws -> DatasetPlanning.Report {
     var options = DatasetPlanning.Options()
     options.upscale = upscale
+    options.samples = 50_000
     change(&options)
     return try DatasetPlanning.run(small.folder, to: folder + "/out", options: options, pool: pool(), in: MemoryBudget(), control: control)
   }
@@ -144,6 +145,7 @@ import WeightFiles
         let out = "\(folder)/out\(threads)"
         var options = DatasetPlanning.Options()
         options.jobs = threads
+        options.samples = 1_000_000
         let report = try DatasetPlanning.run(
           small.folder, to: out, options: options, pool: ThreadPool(threads: threads), in: MemoryBudget())
         let store = try PreparedDataset(report.folder).store("2d")
@@ -200,16 +202,26 @@ import WeightFiles
     }
   }
 
-  /// Every allocation fails once; nothing crashes, nothing half-written stays.
-  @Test func memoryLimit() throws {
+  /// Allocations fail one after another; nothing crashes or leaks, and the next run finishes the work.
+  @Test func outOfMemory() throws {
     try withTemporaryFolder { folder in
       let small = try SmallDataset(in: folder)
-      let budget = MemoryBudget(limit: 600_000)
-      let error = #expect(throws: MedDINOError.self) {
-        try DatasetPlanning.run(small.folder, to: folder + "/out", options: .init(), pool: pool(), in: budget)
+      var options = DatasetPlanning.Options()
+      options.samples = 1000
+      let budget = MemoryBudget()
+      let run = { (out: String) in
+        try DatasetPlanning.run(small.folder, to: folder + "/" + out, options: options, pool: pool(), in: budget)
       }
-      #expect(error?.kind == .outOfMemory)
-      #expect(budget.bytesInUse == 0)
+      _ = try run("first")
+      let count = budget.allocationCount
+      for index in stride(from: 0, to: count, by: max(1, count / 12)) {
+        budget.restartCount()
+        budget.failAllocation(index)
+        let error = #expect(throws: MedDINOError.self) { try run("out\(index)") }
+        #expect(error?.kind == .outOfMemory && budget.bytesInUse == 0, "allocation \(index): \(error?.message ?? "")")
+        budget.failAllocation(-1)
+        #expect(try run("out\(index)").problems.isEmpty)
+      }
     }
   }
 }

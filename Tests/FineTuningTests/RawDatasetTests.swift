@@ -30,7 +30,7 @@ import WeightFiles
       let raw = try RawDataset(small.folder)
       #expect(raw.cases.map(\.identifier) == ["alpha", "zeta"])
       #expect(raw.cases[0].images == [small.image(0)] && raw.cases[1].label == small.label(2))
-      let survey = try DatasetSurvey(raw, pool: pool(), in: MemoryBudget())
+      let survey = try DatasetSurvey(raw, options: small.quick, pool: pool(), in: MemoryBudget())
       #expect(survey.problems.isEmpty, "\(survey.problems)")
       let folders: [JSON] = [.object(("../x", .object(("images", .array([.string("a")])), ("label", .string("b"))))), .array([])]
       for bad in folders {

@@ -1,4 +1,5 @@
 import Datasets
+import FineTuning
 import Imaging
 import Platform
 import Tensors
@@ -11,13 +12,20 @@ struct SmallDataset {
   let budget = MemoryBudget()
 
   init(in parent: String, cases: Int = 5, labels: Int = 3) throws {
-    var options = PhantomOptions.fixed(matrix: 24, slices: 4, spacing: 14, sliceSpacing: 60, seed: 3)
+    var options = PhantomOptions.fixed(matrix: 24, slices: 4, spacing: 14, sliceSpacing: 50, seed: 3)
     options.cases = cases
     options.testCases = 0
     options.labelCount = labels
     options.missingChance = 0
     options.fileEnding = ".nii"
     folder = try Phantom.writeDataset(to: parent, options: options, in: budget)
+  }
+
+  /// A survey with few samples.
+  var quick: DatasetSurvey.Options {
+    var options = DatasetSurvey.Options()
+    options.samples = 50_000
+    return options
   }
 
   func image(_ index: Int, channel: Int = 0) -> String { "\(folder)/imagesTr/phantom_00\(index)_000\(channel).nii" }

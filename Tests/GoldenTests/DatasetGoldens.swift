@@ -111,7 +111,9 @@ private func checkPlanning(_ file: GoldenFile) throws {
 private func checkFingerprint(_ file: GoldenFile) throws {
   let expected = try JSON.parse(InputFile.contents(file.path), source: file.path)
   let survey = try DatasetSurvey(rawDataset(file), pool: goldenThreads(), in: file.budget)
-  guard let fingerprint = survey.fingerprint else { return file.fail("problems", survey.problems.map(\.description).joined(separator: "; ")) }
+  guard let fingerprint = survey.fingerprint else {
+    return file.fail("problems", survey.problems.map(\.description).joined(separator: "; "))
+  }
   file.compare(json: fingerprint.json, expected)
   let key = "foreground_intensity_properties_per_channel"
   for (channel, properties) in expected[key]?.objectValue?.entries ?? [] {

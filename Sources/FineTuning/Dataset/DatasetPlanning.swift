@@ -17,6 +17,8 @@ public struct DatasetPlanning: Sendable {
     public var preprocess = true
     /// Cases in memory at once; 0 chooses by threads and memory.
     public var jobs = 0
+    /// Foreground intensities drawn for the fingerprint. Other numbers than nnU-Net's change the plans a little.
+    public var samples = 100_000_000
     public init() {}
   }
   public struct Report: Sendable {
@@ -96,6 +98,7 @@ public struct DatasetPlanning: Sendable {
     var surveying = DatasetSurvey.Options()
     surveying.wantsFingerprint = !options.verifyOnly
     surveying.jobs = options.jobs
+    surveying.samples = options.samples
     let survey = try DatasetSurvey(dataset, options: surveying, pool: pool, in: budget, control: control)
     report.problems = survey.problems
     report.warnings += survey.warnings
@@ -122,7 +125,7 @@ public struct DatasetPlanning: Sendable {
 
   /// Changes when any file of the dataset does; nil when one is missing.
   private func sourceStamp() -> String? {
-    var text = String(decoding: dataset.descriptionText, as: UTF8.self)
+    var text = String(decoding: dataset.descriptionText, as: UTF8.self) + "\n\(options.samples)"
     for files in dataset.cases {
       guard let stamp = try? CaseStamp(files, planHash: "") else { return nil }
       text += "\n\(files.identifier) \(stamp.source)"
@@ -170,7 +173,8 @@ public struct DatasetPlanning: Sendable {
       try control.check()
       let path = "\(target)/\(files.identifier)\(dataset.description.fileEnding)"
       let source = try FileStamp(files.label)
-      if let copy = try? FileStamp(path), copy.size == source.size, (copy.seconds, copy.nanoseconds) >= (source.seconds, source.nanoseconds) {
+      if let copy = try? FileStamp(path), copy.size == source.size, (copy.seconds, copy.nanoseconds) >= (source.seconds, source.nanoseconds)
+      {
         continue
       }
       try AtomicFile.copy(files.label, to: path)

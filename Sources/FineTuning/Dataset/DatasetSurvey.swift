@@ -11,6 +11,8 @@ public struct DatasetSurvey: Sendable {
     public var wantsFingerprint = true
     /// Cases in memory at once; 0 chooses by threads and memory.
     public var jobs = 0
+    /// Foreground intensities drawn from all cases together. Other numbers than nnU-Net's change the plans a little.
+    public var samples = 100_000_000
     public init() {}
   }
   /// All of them, those of the dataset first, then by case.
@@ -24,11 +26,16 @@ public struct DatasetSurvey: Sendable {
   public init(
     _ dataset: RawDataset, options: Options = Options(), pool: ThreadPool, in budget: MemoryBudget, control: RunControl = RunControl()
   ) throws(MedDINOError) {
+    guard (1...1_000_000_000).contains(options.samples) else {
+      throw .invalid("samples is \(options.samples), expected 1 to 1000000000")
+    }
     try control.begin("checking", from: 0, to: 0.9)
     let lanes = try CaseLanes(jobs: options.jobs, bytesPerCase: Self.bytesPerCase(dataset), pool: pool, budget: budget)
     let extraction =
       options.wantsFingerprint
-      ? try FingerprintExtraction(cases: dataset.cases.count, channels: dataset.description.channelNames.count, in: budget) : nil
+      ? try FingerprintExtraction(
+        cases: dataset.cases.count, channels: dataset.description.channelNames.count, in: budget,
+        samples: options.samples) : nil
     let found = Mutex([Found](repeating: Found(), count: dataset.cases.count))
     try lanes.run(dataset.cases.count, control) { (index, control) throws(MedDINOError) in
       let inspection = try CaseInspection(dataset.cases[index], dataset, pool: pool, in: budget, control: control)

@@ -6,8 +6,8 @@ internal import Tensors
 
 /// Gathers the fingerprint case by case, from any thread; the result does not depend on the order.
 ///
-/// nnU-Net draws floor(1e8 / cases) foreground values of every case with replacement. Only how often each voxel was drawn matters
-/// for what is computed from them, so the draws are made as counts and never stored.
+/// nnU-Net draws floor(samples / cases) foreground values of every case with replacement, 1e8 samples in all. Only how often each
+/// voxel was drawn matters for what is computed from them, so the draws are made as counts and never stored.
 /// Source: pipeline specification 2.
 final class FingerprintExtraction: Sendable {
   /// Weighted moments of one channel of one case.
@@ -35,13 +35,12 @@ final class FingerprintExtraction: Sendable {
   private let entries: Mutex<[Entry]>
   private let histograms: [IntensityHistogram]
   private let samplesPerCase: Int
-  private static let samples = 100_000_000
   private static let seed: UInt32 = 1234
   /// Draws between two looks at the cancellation flag.
   private static let chunk = 1 << 22
 
   /// Throws: `.outOfMemory`.
-  init(cases: Int, channels: Int, in budget: MemoryBudget, samples: Int = FingerprintExtraction.samples, distinctLimit: Int = 1 << 21)
+  init(cases: Int, channels: Int, in budget: MemoryBudget, samples: Int, distinctLimit: Int = 1 << 21)
     throws(MedDINOError)
   {
     samplesPerCase = samples / max(cases, 1)

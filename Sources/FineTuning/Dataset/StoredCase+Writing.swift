@@ -24,7 +24,8 @@ struct CaseStamp: Equatable, Sendable {
   /// Throws: `.io` when a file is missing.
   init(_ files: RawDataset.Case, planHash: String) throws(MedDINOError) {
     var text = ""
-    for path in files.images + [files.label] { text += "\(path) \(try FileStamp(path))\n" }
+    // Names without folders: a dataset that was moved is still the same.
+    for path in files.images + [files.label] { text += "\(path.split(separator: "/").last ?? "") \(try FileStamp(path))\n" }
     source = hash(text)
     plan = planHash
   }
