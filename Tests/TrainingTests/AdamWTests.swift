@@ -23,7 +23,10 @@ struct AdamWTests {
     let options = AdamW.Options(maximumNorm: nil)
     let toy = try ToyTraining(options: options)
     let before = toy.parameters.map { $0.value.floatArray() }
-    func gradient(_ place: Int, _ element: Int, _ step: Int) -> Float { Float((place * 31 + element * 7 + step * 13) % 17 - 8) / 8 }
+    func gradient(_ place: Int, _ element: Int, _ step: Int) -> Float {
+      let mixed = place * 31 + element * 7 + step * 13
+      return Float(mixed % 17 - 8) / 8
+    }
     for step in 0..<4 {
       try toy.setGradients { gradient($0, $1, step) }
       try toy.optimizer.step(.init(learningRate: 0.5))
@@ -31,8 +34,8 @@ struct AdamWTests {
     for (place, parameter) in toy.parameters.enumerated() {
       let rate = (parameter.name.contains("dino_encoder") ? 0.01 : 0.02) * 0.5
       for (index, value) in parameter.value.floatArray().enumerated() {
-        let expected = reference(
-          Double(before[place][index]), (0..<4).map { Double(gradient(place, index, $0)) }, rate: rate, decay: 0.05, options)
+        let gradients = (0..<4).map { Double(gradient(place, index, $0)) }
+        let expected = reference(Double(before[place][index]), gradients, rate: rate, decay: 0.05, options)
         #expect(abs(Double(value) - expected) < 1e-6)
       }
     }
@@ -58,11 +61,12 @@ struct AdamWTests {
     #expect(optimizer.clipGroups == ["encoder", "head"])
     try toy.setGradients { place, _ in place >= 2 ? 1 : 0.001 }
     let report = try optimizer.step(.init(learningRate: 0))
-    #expect(abs(report.norms[0] - 0.001 * Double(37 * 5 + 19).squareRoot()) < 1e-9)
-    #expect(abs(report.norms[1] - Double(19).squareRoot()) < 1e-9)
+    let (small, large) = (0.001 * Double(37 * 5 + 19).squareRoot(), Double(19).squareRoot())
+    #expect(abs(report.norms[0] - small) < 1e-9 && abs(report.norms[1] - large) < 1e-9)
     // With beta1 = 0 the first moment is the clipped gradient.
-    #expect(abs(Double(optimizer.members[0].firstMoment.value(0)) - 0.001) < 1e-9)
-    #expect(abs(optimizer.members[2].firstMoment.value(0) - 2 / (Double(19).squareRoot() + 1e-6)) < 1e-7)
+    let clipped: Double = 2 / (large + 1e-6)
+    #expect(abs(optimizer.members[0].firstMoment.value(0) - 0.001) < 1e-9)
+    #expect(abs(optimizer.members[2].firstMoment.value(0) - clipped) < 1e-7)
     #expect(clipCoefficient(norm: 1, maximum: 2) == 1 && clipCoefficient(norm: 3, maximum: nil) == 1)
     #expect(clipCoefficient(norm: .nan, maximum: 2).isNaN && clipCoefficient(norm: .infinity, maximum: 2) == 0)
   }
@@ -99,7 +103,9 @@ struct AdamWTests {
     try toy.optimizer.step(.init(learningRate: 1))
     #expect(toy.parameters[1].value.floatArray() == before[1])
     let decayed = toy.parameters[0].value.floatArray()
-    #expect(zip(decayed, before[0]).allSatisfy { abs($0 - $1 * (1 - 0.01 * 0.05)) < 1e-6 } && decayed != before[0])
+    let factor: Float = 1 - 0.01 * 0.05
+    let errors = zip(decayed, before[0]).map { pair in abs(pair.0 - pair.1 * factor) }
+    #expect(errors.allSatisfy { $0 < 1e-6 } && decayed != before[0])
     #expect(toy.optimizer.memberSteps == [1, 0, 1, 1])
     toy.optimizer.zeroGradients()
     #expect(toy.parameters.allSatisfy { $0.gradient == nil })
@@ -143,7 +149,8 @@ struct AdamWTests {
     #expect(rules.rule("backbone.blocks.11.attn.qkv.weight") == ParameterRule(learningRate: 0.9, clipGroup: "backbone"))
     #expect(rules.rule("backbone.blocks.3.ls1.gamma").weightDecay == 0)
     let patch = rules.rule("backbone.patch_embed.proj.weight")
-    #expect(abs(patch.learningRate - 0.2 * 0.2541865828329) < 1e-10 && patch.weightDecay == 1)
+    let patchRate = 0.2 * 0.2541865828329
+    #expect(abs(patch.learningRate - patchRate) < 1e-10 && patch.weightDecay == 1)
     #expect(rules.rule("backbone.cls_token").weightDecay == 1)
     #expect(rules.rule("ibot_head.last_layer.weight") == ParameterRule(isLastLayer: true, clipGroup: "ibot_head"))
     #expect(rules.rule("dino_head.mlp.0.bias") == ParameterRule(weightDecay: 0, clipGroup: "dino_head"))

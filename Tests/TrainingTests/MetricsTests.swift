@@ -75,8 +75,11 @@ struct MetricsTests {
   @Test func historyGivesSeries() throws {
     var history = MetricsHistory()
     for step in 1...6 { history.append(record(step, step % 3 == 0 ? .epoch : .step)) }
-    #expect(history.series("loss").map(\.x) == [1, 2] && history.series("loss", .step).map(\.x) == [1, 2, 4, 5])
-    #expect(history.last("loss") == 1.0 / 6 && history.series("note").isEmpty && history.last("none") == nil)
+    #expect(history.series("loss").map(\.x) == [1, 2])
+    #expect(history.series("loss", .step).map(\.x) == [1, 2, 4, 5])
+    let last = 1.0 / 6
+    #expect(history.last("loss") == last)
+    #expect(history.series("note").isEmpty && history.last("none") == nil)
     #expect(try MetricsHistory(JSON.parse(history.json.text(), source: "t"), source: "t") == history)
     #expect(throws: MedDINOError.self) { try MetricsHistory(.null, source: "t") }
     #expect(throws: MedDINOError.self) { try MetricsHistory(.array([.object(("step", .integer(1)))]), source: "t") }

@@ -6,19 +6,22 @@ struct ScoreTests {
     var score = MovingScore()
     #expect(score.add(0.5) == 0.5)
     #expect(abs(score.add(1) - 0.55) < 1e-15)
-    #expect(score.add(.nan).isNaN && score.add(1).isNaN)
+    let undefined = [Double.nan, 1].map { score.add($0) }
+    #expect(undefined.allSatisfy { $0.isNaN })
     var tolerant = MovingScore(skipsUndefined: true)
     #expect(tolerant.add(.nan).isNaN)
-    #expect(tolerant.add(0.5) == 0.5 && tolerant.add(.nan) == 0.5 && abs(tolerant.add(1) - 0.55) < 1e-15)
+    let three = [0.5, .nan, 1].map { tolerant.add($0) }
+    #expect(three[0] == 0.5 && three[1] == 0.5)
+    #expect(abs(three[2] - 0.55) < 1e-15)
   }
 
   @Test func earlyStop() {
     var stop = EarlyStop(patience: 2)
-    #expect(!stop.isBest(.nan) && stop.best == nil)
-    #expect(stop.isBest(0.2) && !stop.shouldStop)
-    #expect(!stop.isBest(0.2) && !stop.shouldStop)
-    #expect(!stop.isBest(.nan) && stop.shouldStop)
-    #expect(stop.isBest(0.3) && !stop.shouldStop && stop.best == 0.3)
+    var seen: [(best: Bool, stops: Bool)] = []
+    for score in [Double.nan, 0.2, 0.2, .nan, 0.3] { seen.append((stop.isBest(score), stop.shouldStop)) }
+    #expect(seen.map(\.best) == [false, true, false, false, true])
+    #expect(seen.map(\.stops) == [false, false, false, true, false])
+    #expect(stop.best == 0.3)
     var never = EarlyStop()
     for _ in 0..<1000 { _ = never.isBest(0) }
     #expect(!never.shouldStop)

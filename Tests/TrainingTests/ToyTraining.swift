@@ -51,8 +51,8 @@ final class ToyTraining {
 
   /// Every bit that training depends on.
   var bits: [UInt32] {
-    tensors.parameters.flatMap { $0.value.floatArray().map(\.bitPattern) }
-      + optimizer.members.flatMap { ($0.firstMoment.floatArray() + $0.secondMoment.floatArray()).map(\.bitPattern) }
-      + average.tensors.flatMap { $0.tensor.floatArray().map(\.bitPattern) }
+    let values: [Tensor] = parameters.map(\.value) + average.tensors.map(\.tensor)
+    let moments: [Tensor] = optimizer.members.flatMap { [$0.firstMoment, $0.secondMoment] }
+    return (values + moments).flatMap { $0.floatArray().map(\.bitPattern) }
   }
 }
