@@ -38,10 +38,11 @@ import Testing
       let target = try device.tensor(x, [70_001])
       let source = try device.tensor(y, [70_001])
       device.add(source, factor: -0.25, to: target)
-      #expect(relativeError(target, zip(x, y).map { Double($0) - 0.25 * Double($1) }) < 1e-6)
+      let summed = zip(x, y).map { a, b -> Double in Double(a) - 0.25 * Double(b) }
+      #expect(relativeError(target, summed) < 1e-6)
       device.scale(target, 3)
       device.interpolate(source, momentum: 0.75, into: target)
-      let expected = zip(x, y).map { 0.75 * 3 * (Double($0) - 0.25 * Double($1)) + 0.25 * Double($1) }
+      let expected = zip(summed, y).map { sum, b -> Double in 2.25 * sum + 0.25 * Double(b) }
       #expect(relativeError(target, expected) < 1e-6)
       let squares = doubles(y).reduce(0) { $0 + $1 * $1 }
       #expect(abs(device.sumOfSquares(source) - squares) < 1e-9 * squares)
