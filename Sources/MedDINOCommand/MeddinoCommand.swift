@@ -15,7 +15,8 @@ struct MeddinoCommand: ParsableCommand {
       """,
     version: Build.version,
     subcommands: [
-      SegmentCommand.self, FeaturesCommand.self, InfoCommand.self, ConvertCommand.self, InitCommand.self, PhantomCommand.self,
+      SegmentCommand.self, EvaluateCommand.self, PostprocessCommand.self, FeaturesCommand.self, InfoCommand.self, ConvertCommand.self,
+      InitCommand.self, PhantomCommand.self,
       BenchCommand.self, LogitsCommand.self,
     ])
 }
