@@ -52,13 +52,15 @@ extension EvaluationPage {
     if sorted.count > 3 {
       let (from, to) = (x(quantile(0.25)), x(quantile(0.75)))
       out +=
-        "<rect x=\"\(short(from))\" y=\"\(short(y - 9))\" width=\"\(short(max(to - from, 1)))\" height=\"18\" rx=\"3\" fill=\"\(colour)\" opacity=\"0.22\"/>"
+        "<rect x=\"\(short(from))\" y=\"\(short(y - 9))\" width=\"\(short(max(to - from, 1)))\" height=\"18\" rx=\"3\""
+      out += " fill=\"\(colour)\" opacity=\"0.22\"/>"
     }
     for (index, value) in values.enumerated() {
       // A fixed zigzag keeps equal values apart.
       let offset = values.count < 4 ? 0 : Double(index * 7 % 5) * 3 - 6
       out +=
-        "<circle cx=\"\(short(x(value)))\" cy=\"\(short(y + offset))\" r=\"3.2\" fill=\"\(colour)\" stroke=\"#1a1f2b\" stroke-width=\"0.5\" opacity=\"0.8\"/>"
+        "<circle cx=\"\(short(x(value)))\" cy=\"\(short(y + offset))\" r=\"3.2\" fill=\"\(colour)\""
+      out += " stroke=\"#1a1f2b\" stroke-width=\"0.5\" opacity=\"0.8\"/>"
     }
     let mean = short(x(sorted.reduce(0, +) / Double(sorted.count)))
     return out

@@ -29,14 +29,15 @@ extension EvaluationPage {
     if hasSurfaces { heads += ["NSD<br>(\(millimetres))", "HD95<br>(mm)", "n"] }
     var rows = ""
     for structure in structures {
-      var cells = [swatch(structure) + HTMLText.escaped(structure.name)]
+      var cells = [swatch(structure.colour) + HTMLText.escaped(structure.name)]
       cells += [cell(structure.dice, 3), "\(structure.dice.count)"]
       cells += [cell(structure.diceWhereReferenced, 3), "\(structure.diceWhereReferenced.count)", cell(structure.iou, 3)]
       if hasSurfaces { cells += [cell(structure.surfaceDice, 3), cell(structure.hausdorff95, 2), "\(structure.hausdorff95.count)"] }
       let rest = cells.dropFirst().map { "<td>\($0)</td>" }.joined()
       rows += "<tr><td>\(cells[0])</td><td class=\"key\">\(HTMLText.escaped(structure.key))</td>\(rest)</tr>\n"
     }
-    return "<section><h2>Structures</h2>\n<div class=\"scroll\"><table><thead><tr>\(heads.map { "<th>\($0)</th>" }.joined())</tr></thead>\n"
+    let head = heads.map { "<th>\($0)</th>" }.joined()
+    return "<section><h2>Structures</h2>\n<div class=\"scroll\"><table><thead><tr>\(head)</tr></thead>\n"
       + "<tbody>\(rows)\(totalRow)</tbody></table></div>\n<p class=\"note\">\(structureNote)</p></section>\n"
   }
 
@@ -55,15 +56,12 @@ extension EvaluationPage {
       "Mean ± standard deviation over cases; n is how many cases count. Dice and IoU follow nnU-Net: a case counts when prediction or "
       + "reference holds the structure. “Where in reference” follows MedDINOv3: only cases whose reference holds it."
     if hasSurfaces {
-      text +=
-        " NSD counts the same cases, a structure that was missed as 0; HD95 needs it in both. The last row leaves out structures without a value."
+      text += " NSD counts the same cases, a structure that was missed as 0; HD95 needs it in both."
     }
-    return text
+    return text + " The last row leaves out structures without a value."
   }
 
-  private func swatch(_ structure: Structure) -> String {
-    "<i class=\"swatch\" style=\"background:\(HTMLText.hex(structure.colour))\"></i>"
-  }
+  private func swatch(_ colour: Colour) -> String { "<i class=\"swatch\" style=\"background:\(HTMLText.hex(colour))\"></i>" }
 
   private func cell(_ summary: Summary, _ digits: Int) -> String {
     let deviation = summary.deviation.isNaN ? "" : " <small>± \(HTMLText.number(summary.deviation, digits))</small>"
@@ -79,7 +77,8 @@ extension EvaluationPage {
       let bars = zip(structures, row.dice).map { bar($1, HTMLText.hex($0.colour)) }.joined()
       rows += "<tr><td>\(HTMLText.escaped(row.name))</td>\(bar(row.meanDice, "var(--bar)"))\(bars)</tr>\n"
     }
-    return "<section><h2>Dice of every case</h2>\n<p class=\"note\">Lowest mean first. – : neither prediction nor reference holds it.</p>\n"
+    let note = "Lowest mean first. – : neither prediction nor reference holds it."
+    return "<section><h2>Dice of every case</h2>\n<p class=\"note\">\(note)</p>\n"
       + "<div class=\"scroll\"><table class=\"cases\"><thead><tr>\(heads.map { "<th>\($0)</th>" }.joined())</tr></thead>\n"
       + "<tbody>\(rows)</tbody></table></div></section>\n"
   }
@@ -98,13 +97,10 @@ extension EvaluationPage {
         + "<img alt=\"\(HTMLText.escaped(picture.title))\" src=\"data:image/png;base64,\(HTMLText.base64(picture.png))\">"
         + "<figcaption>\(HTMLText.escaped(picture.caption))</figcaption></figure>\n"
     }
-    let marks = ComparisonPicture.marks.map { mark in
-      "<span><i class=\"swatch\" style=\"background:\(HTMLText.hex(mark.colour))\"></i>\(HTMLText.escaped(mark.name))</span>"
-    }
-    let names = structures.map { "<span>\(swatch($0))\(HTMLText.escaped($0.name))</span>" }
+    let entries = (legend + ComparisonPicture.marks).map { swatch($0.colour) + HTMLText.escaped($0.name) }
     return "<section><h2>Worst cases</h2>\n<p class=\"note\">The slice where prediction and reference differ most: reference, prediction, "
       + "and their difference. Seen from below: the patient’s right is on the left.</p>\n"
-      + "<div class=\"legend\">\((names + marks).joined())</div>\n\(figures.joined())</section>\n"
+      + "<div class=\"legend\">\(entries.map { "<span>\($0)</span>" }.joined())</div>\n\(figures.joined())</section>\n"
   }
 
   var warningSection: String {

@@ -77,6 +77,8 @@ public struct EvaluationPage: Sendable {
   public var structures: [Structure] = []
   public var cases: [Case] = []
   public var pictures: [Picture] = []
+  /// What the colours of the pictures mean.
+  public var legend: [(name: String, colour: Colour)] = []
   /// False leaves out NSD and HD95.
   public var hasSurfaces = true
   /// Of the NSD. Units: mm.
