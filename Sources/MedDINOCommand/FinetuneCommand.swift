@@ -22,7 +22,6 @@ struct FinetuneCommand: ParsableCommand {
   var recipe: String?
   @Option(help: ArgumentHelp("Weights to start from: a backbone of any layout, or a model; random without.", valueName: "file"))
   var backbone: String?
-  @Option(help: "2D configuration of the plan; the only preprocessed one by default.") var configuration: String?
   @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file")) var config: String?
   @Option(help: "Encoder preset, for a start from random weights.") var encoder: String?
   @Option(help: ArgumentHelp("Blocks to tap, comma-separated.", valueName: "list")) var taps: String?
@@ -62,9 +61,11 @@ struct FinetuneCommand: ParsableCommand {
       let settings = try RunSettings(try text().text())
       if printConfig { return print(settings.json.text(indent: 2)) }
       let context = try common.context()
-      let data = try TrainingDataset(try Self.locate(dataset), configuration: configuration, context: context)
+      let data = try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: context)
       let control = Terminal.control(quiet: common.quiet)
-      let start = try backbone.map { try Model.open($0, options: try opening.options(), context: context) }
+      var startOptions = try opening.options()
+      startOptions.configuration = nil  // --configuration is the dataset's; a start folder is taken as it is named
+      let start = try backbone.map { try Model.open($0, options: startOptions, context: context) }
       if estimate { return try printEstimate(start, data, settings, context) }
       let trainer = try trainer(start, data, settings, context, control)
       if !common.quiet {

@@ -21,6 +21,7 @@ public final class FineTuner {
   private var loader: BatchLoader<TrainingBatch>?
   /// A batch that was taken for an update which did not come about.
   private var pending: TrainingBatch?
+  private let clock: TimeBudget
   var state = LoopState()
 
   /// `training`, `validation`: nil leaves only `step(images:targets:)`, and epochs without validation.
@@ -54,6 +55,7 @@ public final class FineTuner {
       network.parameters.list,
       options: AdamW.Options(beta1: recipe.beta1, beta2: recipe.beta2, epsilon: recipe.epsilon, maximumNorm: recipe.clip),
       device: device, rule: rules.rule)
+    clock = TimeBudget(seconds: settings.timeBudget)
     state.early = EarlyStop(patience: settings.patience)
   }
 
@@ -63,7 +65,8 @@ public final class FineTuner {
   /// Updates of the current epoch made so far.
   public var stepInEpoch: Int { state.sums.count }
   public var history: MetricsHistory { state.history }
-  public var isFinished: Bool { state.epoch >= settings.recipe.epochs || state.early.shouldStop }
+  /// All epochs are done, the score has not improved for long enough, or the time is used up.
+  public var isFinished: Bool { state.epoch >= settings.recipe.epochs || state.early.shouldStop || clock.isSpent }
 
   /// Goes on from another position: batches that were prepared are made again.
   func restart(_ other: LoopState) {
@@ -80,7 +83,7 @@ public final class FineTuner {
   /// and what the cases throw.
   public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
     guard let training else { throw .state("the trainer has no dataset, expected one or batches from the caller") }
-    guard !isFinished else { throw .state("the run is finished after \(state.epoch) epochs") }
+    guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
     let result = try update(control) { (index) throws(MedDINOError) in try next(training, index, control) }
     state.position += settings.accumulate
     pending = nil
@@ -176,7 +179,7 @@ public final class FineTuner {
   /// Stages are "train" and "validate". After a cancel the epoch goes on where it stopped. Throws: as `step` and `validate`.
   public func finishEpoch(_ control: RunControl = RunControl()) throws(MedDINOError) -> EpochMetrics {
     let total = Double(settings.recipe.iterations + (validation == nil ? 0 : settings.recipe.validationIterations))
-    while state.sums.count < settings.recipe.iterations {
+    while state.sums.count < settings.recipe.iterations, state.sums.count == 0 || !clock.isSpent {
       let done = Double(state.sums.count)
       _ = try step(control.span(done / total, (done + 1) / total))
     }
@@ -186,6 +189,8 @@ public final class FineTuner {
       result = try validate(control.span(Double(settings.recipe.iterations) / total, 1))
       state.sums.seconds += monotonicSeconds() - start
     }
-    return state.endEpoch(result, settings)
+    var metrics = state.endEpoch(result, settings)
+    if clock.isSpent { metrics.isFinished = true }
+    return metrics
   }
 }
