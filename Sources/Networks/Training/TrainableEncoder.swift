@@ -10,6 +10,8 @@ public final class TrainableEncoder {
   public let parameters = TrainableParameters()
   let device: any TrainingDevice
   let layers: TrainableEncoderLayers
+  /// By patch rows and columns.
+  private var ropeTables: [[Int]: RopeTable] = [:]
 
   /// One entry of the input list: images of one size.
   public struct Group {
@@ -82,6 +84,15 @@ public final class TrainableEncoder {
   /// Patch rows and columns of an input; surplus pixels at the bottom and right are dropped.
   public func grid(height: Int, width: Int) -> (rows: Int, columns: Int) {
     (height / configuration.patchSize, width / configuration.patchSize)
+  }
+
+  /// The rotation of a patch grid without augmentation; made once.
+  func ropeTable(rows: Int, columns: Int) throws(MedDINOError) -> RopeTable {
+    if let table = ropeTables[[rows, columns]] { return table }
+    let table = try RopeTables.make(
+      rows: rows, columns: columns, periods: layers.periods, configuration: configuration, in: device.budget)
+    ropeTables[[rows, columns]] = table
+    return table
   }
 
   /// The state dict as it is now, low-rank factors merged: what `VisionTransformer` and the model file read. Tensors that need no merging

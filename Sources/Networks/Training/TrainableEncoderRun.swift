@@ -37,10 +37,7 @@ struct TrainableEncoderRun {
     draws = group.draws
     (batch, rows, columns) = (shape[0], grid.rows, grid.columns)
     let layers = network.layers
-    fixedRope = try tape.workspace.ropeTable(owner: network, rows: grid.rows, columns: grid.columns) { () throws(MedDINOError) in
-      try RopeTables.make(
-        rows: grid.rows, columns: grid.columns, periods: layers.periods, configuration: network.configuration, in: tape.device.budget)
-    }
+    fixedRope = try network.ropeTable(rows: grid.rows, columns: grid.columns)
     let patches = try tape.patchEmbedding(
       group.images, weight: tape.variable(layers.patchEmbedding.weight), bias: layers.patchEmbedding.bias.map(tape.variable),
       size: c.patchSize)

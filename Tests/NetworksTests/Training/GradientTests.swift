@@ -47,7 +47,7 @@ import Testing
     let pixels = Parameter("images", images[0])
     let tape = Tape(device)
     func forward() throws -> [Variable] {
-      let groups = try images.enumerated().map { index, images in
+      let groups = images.enumerated().map { index, images in
         TrainableEncoder.Group(
           index == 0 ? tape.variable(pixels) : tape.leaf(images), mask: index == 0 ? mask : nil,
           draws: TrainingRandomness(seed: 8, step: 2, group: UInt64(index))
