@@ -17,9 +17,10 @@ import Testing
         let update = AdamWUpdate(
           learningRate: 1e-2, beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weightDecay: 0.05, step: step, gradientScale: 0.5)
         device.adamW(parameter, gradient: gradient, firstMoment: first, secondMoment: second, update)
+        let slopes = gradient.floatArray()
         let (one, two) = (1 - power(0.9, step), 1 - power(0.98, step))
         for i in 0..<count {
-          let g = Double(gradient.floatArray()[i]) * 0.5
+          let g = Double(slopes[i]) * 0.5
           p[i] *= 1 - 1e-2 * 0.05
           m[i] = 0.9 * m[i] + 0.1 * g
           v[i] = 0.98 * v[i] + 0.02 * g * g
