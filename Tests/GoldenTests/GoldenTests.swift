@@ -4,9 +4,8 @@ import Testing
 import WeightFiles
 
 private let allChecks: [GoldenCheck] =
-  trainingCoreGoldens + modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens
-  + predictionGoldens
-  + encoderGradientGoldens + primusGradientGoldens + fineTuningGoldens
+  modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens + predictionGoldens
+  + lossGoldens + encoderGradientGoldens + primusGradientGoldens + fineTuningGoldens + trainingCoreGoldens
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set
 /// beside a developer's checkout.
