@@ -26,7 +26,7 @@ extension LinePlot {
     let labels = y.ticks.map { (place: $0, text: y.label($0)) }
     let labelWidth = labels.map { Canvas.textSize($0.text, scale: 2).width }.max() ?? 0
     let legend = legendRows(width: frame.width)
-    let top = frame.y + Self.titleHeight + legend.count * Self.legendHeight + 4
+    let top = frame.y + Self.titleHeight + legend.count * Self.legendHeight + 10
     let inner = PlotFrame(
       x: frame.x + labelWidth + 12, y: top, width: frame.width - labelWidth - 24,
       height: frame.y + frame.height - top - 2 * Self.textHeight - 18)

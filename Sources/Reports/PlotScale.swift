@@ -20,8 +20,9 @@ struct PlotScale: Equatable {
     isLogarithmic = logarithmic
     var (least, most) = (Double.infinity, -Double.infinity)
     for value in values where value.isFinite && (!logarithmic || value > 0) {
-      least = min(least, max(value, -Self.largest))
-      most = max(most, min(value, Self.largest))
+      let value = min(max(value, -Self.largest), Self.largest)
+      least = min(least, value)
+      most = max(most, value)
     }
     if let limits { (least, most) = (limits.lowerBound, limits.upperBound) }
     if least > most { (least, most) = logarithmic ? (0.1, 1) : (0, 1) }

@@ -10,7 +10,7 @@ internal import Training
 internal import WeightFiles
 
 private func save(_ number: Int, _ tensors: [Tensor], to path: String) throws(MedDINOError) {
-  for tensor in tensors { for index in 0..<tensor.count { tensor.floats[index] = Float(number) } }
+  for tensor in tensors { tensor.floats.update(repeating: Float(number)) }
   var state = CheckpointState(architecture: .string("probe"))
   state.step = number
   let parameters = tensors.enumerated().map { Parameter("p\($0.offset)", $0.element) }
@@ -26,7 +26,7 @@ private func limitFiles(to bytes: UInt) {
 private func run(_ arguments: [String]) throws(MedDINOError) {
   let budget = MemoryBudget()
   var tensors: [Tensor] = []
-  for _ in 0..<4 { tensors.append(try Tensor([64, 512], in: budget)) }
+  for _ in 0..<4 { tensors.append(try Tensor([256, 512], in: budget)) }
   guard arguments.count >= 3 else { throw .invalid("usage: loop PATH | limit PATH BYTES | metrics PATH BYTES") }
   if arguments[1] == "limit", arguments.count == 4, let bytes = UInt(arguments[3]) {
     limitFiles(to: bytes)
