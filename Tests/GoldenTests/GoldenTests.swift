@@ -5,7 +5,7 @@ import WeightFiles
 
 private let allChecks: [GoldenCheck] =
   modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens + predictionGoldens
-  + encoderGradientGoldens + primusGradientGoldens + fineTuningGoldens
+  + encoderGradientGoldens + primusGradientGoldens + fineTuningGoldens + lossGoldens
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set
 /// beside a developer's checkout.
