@@ -2,7 +2,7 @@ internal import Tensors
 
 /// Memory of one training step of a segmentation network, from its shape. Units: bytes.
 ///
-/// An estimate of the peak, to choose the batch size and recomputation before anything is allocated.
+/// An estimate of the peak from the second step on, to choose the batch size and recomputation before anything is allocated.
 public struct TrainingCost: Equatable, Sendable {
   /// Master weights, those of low-rank factors included.
   public let parameters: Int
