@@ -49,7 +49,7 @@ enum ModelFile {
       throw .format("members is \"\(file.metadata["members"] ?? "(missing)")\", expected 1 to 1024")
     }
     let members = (0..<count).map { Parameters(file: file, prefix: "member.\($0)/") }
-    let kept = ["provenance", "licence", "sha256", "layout"]
+    let kept = ["provenance", "licence", "sha256", "layout", Model.postprocessingKey]
     var metadata = ModelText.metadata(encoder, task, layout: "meddino", licence: "unspecified", provenance: "{}")
     for key in kept { if let value = file.metadata[key] { metadata[key] = value } }
     let model = Model(
@@ -57,6 +57,7 @@ enum ModelFile {
       metadata: metadata, members: members)
     if let configuration = model.primusConfiguration { try configuration.validate() }
     try model.checkFit()
+    _ = try model.postprocessing()
     try check(file, model, count)
     return model
   }
