@@ -43,7 +43,7 @@ enum ModelFile {
     if let plans = file.metadata["plans"], let dataset = file.metadata["dataset"] {
       task = try ModelText.task(
         plans: plans, dataset: dataset, configuration: file.metadata["configuration"],
-        taps: try integers(architecture, "taps"), mirrorAxes: try integers(architecture, "mirror_axes"))
+        taps: try integers(architecture, "taps"), mirrorAxes: try integers(architecture, "mirror_axes"), in: context.budget)
     }
     guard let text = file.metadata["members"], let count = Int(text), (1...1024).contains(count) else {
       throw .format("members is \"\(file.metadata["members"] ?? "(missing)")\", expected 1 to 1024")

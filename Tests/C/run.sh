@@ -45,6 +45,10 @@ for cxx in g++ clang++; do
   done
 done
 
+for part in "$stage"/include/meddino/*.hpp; do
+  must "meddino/$(basename "$part") alone" g++ -std=c++11 "${strict[@]}" "${flags[@]}" -fsyntax-only -x c++ -include "$part" /dev/null
+done
+
 tests=()
 for source in "$here"/test_*.c; do
   name=$(basename "$source" .c)
