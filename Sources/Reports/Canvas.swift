@@ -106,6 +106,11 @@ public final class Canvas {
       UnsafeRawBufferPointer(buffer.bytes), width: width, height: height, format: .rgb, to: path, in: budget)
   }
 
+  /// The same in memory. Throws: `.outOfMemory`.
+  public func pngBytes(in budget: MemoryBudget) throws(MedDINOError) -> [UInt8] {
+    try PNG.bytes(UnsafeRawBufferPointer(buffer.bytes), width: width, height: height, format: .rgb, in: budget)
+  }
+
   private func clipped(_ start: Int, _ count: Int, to limit: Int) -> Range<Int> {
     let (sum, overflow) = start.addingReportingOverflow(max(count, 0))
     let begin = min(max(start, 0), limit)

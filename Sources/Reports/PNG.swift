@@ -27,6 +27,30 @@ public enum PNG {
   public static func write(
     _ pixels: UnsafeRawBufferPointer, width: Int, height: Int, format: Format, to path: String, in budget: MemoryBudget
   ) throws(MedDINOError) {
+    // The file is made when there is something to put into it.
+    var file: AtomicFile?
+    try encode(pixels, width: width, height: height, format: format, in: budget) { (bytes) throws(MedDINOError) in
+      if file == nil { file = try AtomicFile(path) }
+      try file?.write(bytes)
+    }
+    try file?.commit()
+  }
+
+  /// The same in memory. Throws: `.invalid`, `.outOfMemory`.
+  public static func bytes(
+    _ pixels: UnsafeRawBufferPointer, width: Int, height: Int, format: Format, in budget: MemoryBudget
+  ) throws(MedDINOError) -> [UInt8] {
+    var result: [UInt8] = []
+    try encode(pixels, width: width, height: height, format: format, in: budget) { (bytes) throws(MedDINOError) in
+      result.append(contentsOf: bytes)
+    }
+    return result
+  }
+
+  private static func encode(
+    _ pixels: UnsafeRawBufferPointer, width: Int, height: Int, format: Format, in budget: MemoryBudget,
+    _ put: (UnsafeRawBufferPointer) throws(MedDINOError) -> Void
+  ) throws(MedDINOError) {
     guard (1...maximumSide).contains(width), (1...maximumSide).contains(height) else {
       throw .invalid("picture is \(width)x\(height) pixels, expected sides of 1 to \(maximumSide)")
     }
@@ -45,36 +69,34 @@ public enum PNG {
       packed.elements(UInt8.self).baseAddress, &length, filtered.elements(UInt8.self).baseAddress,
       uLong(filtered.byteCount), 6)
     guard code == Z_OK, Int(length) <= capacity else {
-      throw MedDINOError(.outOfMemory, "\(path): the compressor failed with code \(code)")
+      throw MedDINOError(.outOfMemory, "picture: the compressor failed with code \(code)")
     }
-    let file = try AtomicFile(path)
-    try file.write([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
+    try ([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a] as [UInt8]).withChunk(put)
     let header = bigEndian(width) + bigEndian(height) + [8, format.colourType, 0, 0, 0]
-    try header.withChunk { bytes throws(MedDINOError) in try writeChunk("IHDR", bytes, to: file) }
+    try header.withChunk { bytes throws(MedDINOError) in try writeChunk("IHDR", bytes, put) }
     let data = UnsafeRawBufferPointer(start: packed.pointer, count: Int(length))
     for begin in Swift.stride(from: 0, to: data.count, by: 1 << 20) {
       let part = UnsafeRawBufferPointer(rebasing: data[begin..<min(begin + 1 << 20, data.count)])
-      try writeChunk("IDAT", part, to: file)
+      try writeChunk("IDAT", part, put)
     }
-    try writeChunk("IEND", UnsafeRawBufferPointer(start: nil, count: 0), to: file)
-    try file.commit()
+    try writeChunk("IEND", UnsafeRawBufferPointer(start: nil, count: 0), put)
   }
 
   private static func bigEndian(_ value: Int) -> [UInt8] {
     [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) }
   }
 
-  private static func writeChunk(_ name: String, _ bytes: UnsafeRawBufferPointer, to file: AtomicFile)
-    throws(MedDINOError)
-  {
+  private static func writeChunk(
+    _ name: String, _ bytes: UnsafeRawBufferPointer, _ put: (UnsafeRawBufferPointer) throws(MedDINOError) -> Void
+  ) throws(MedDINOError) {
     let tag = Array(name.utf8)
     var sum = crc32(0, tag, UInt32(tag.count))
     if bytes.count > 0 {
       sum = crc32(sum, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt32(bytes.count))
     }
-    try file.write(bigEndian(bytes.count) + tag)
-    try file.write(bytes)
-    try file.write(bigEndian(Int(sum)))
+    try (bigEndian(bytes.count) + tag).withChunk(put)
+    try put(bytes)
+    try bigEndian(Int(sum)).withChunk(put)
   }
 
   /// Each row with the filter (none, left, above) whose result has the smallest sum of magnitudes.

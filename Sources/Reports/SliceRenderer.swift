@@ -58,6 +58,13 @@ final class SliceRenderer {
     }
   }
 
+  /// The labels of a slice at the size of its picture: height × width values.
+  func scaleLabels(_ labels: Volume, slice: Int, into out: UnsafeMutablePointer<Float>) {
+    guard let start = plane.baseAddress else { return }
+    axes.read(labels, slice: slice, into: start)
+    scaler.scaleLabels(start, into: out)
+  }
+
   private func drawLabel(_ at: Int, _ row: Int, _ column: Int, on canvas: Canvas, x: Int, y: Int) {
     guard var colour = colours[Int(labelled[at])], colour.w > 0 else { return }
     let edge = Self.isContour(labelled, rows: height, columns: width, row: row, column: column)

@@ -10,6 +10,11 @@ public struct LabelScheme: Equatable, Sendable {
     public let values: [Int]
     /// Declared as a list: its key is a tuple like "(1, 2, 3)" or "(2,)", not a bare number.
     public let isList: Bool
+    public init(name: String, values: [Int], isList: Bool) {
+      self.name = name
+      self.values = values
+      self.isList = isList
+    }
     public var description: String {
       guard isList else { return String(values[0]) }
       return values.count == 1 ? "(\(values[0]),)" : "(" + values.map(String.init).joined(separator: ", ") + ")"

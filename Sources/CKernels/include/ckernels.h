@@ -36,6 +36,11 @@ int ck_pool_width(const ck_pool *pool);
  * of the same pool runs (from a task, or from a second host thread) runs on the calling thread alone. */
 void ck_pool_run(ck_pool *pool, int64_t count, ck_task task, void *argument);
 
+/* ---- fixed random draws ---------------------------------------------------------------------------------------------- */
+/* MT19937 as NumPy's RandomState keeps it: 624 words and the place of the next one (0 to 624). Draws `draws` numbers in
+ * [0, maximum] (masked bits, drawn again until they fit; no draw when maximum is 0) and adds 1 to counts[number] for each. */
+void ck_legacy_count(uint32_t state[624], int32_t *position, uint32_t maximum, int64_t draws, uint32_t *counts);
+
 /* ---- this thread's last error text (the C ABI's) ---------------------------------------------------------------------- */
 void ck_set_last_error(const char *message); /* copied, cut at 1023 bytes on a UTF-8 boundary */
 const char *ck_last_error(void);

@@ -1,0 +1,141 @@
+import ArgumentParser
+import Imaging
+import MedDINO
+import Platform
+import Segmentation
+import WeightFiles
+
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate", abstract: "Compare label maps with references: Dice, IoU, NSD, HD95.",
+    discussion: """
+      Folders are matched by file name. Volumes are compared voxel by voxel as they are stored.
+      Dice and IoU follow nnU-Net's summary.json; NSD, HD95 and the CSV follow MedDINOv3, where cases without the label in the \
+      reference do not count.
+      """)
+
+  @Argument(help: "Folder of predicted label maps, or one file.") var prediction: String
+  @Argument(help: "Folder of references, or one file.") var reference: String
+  @OptionGroup var cases: CaseOptions
+  @Option(help: ArgumentHelp("Distance in mm up to which surfaces count as equal.", valueName: "mm")) var nsdTolerance = 1.0
+  @Flag(help: "Overlap only: no NSD and no HD95.") var noSurfaces = false
+  @Option(help: "nnU-Net's summary.json to write.") var summary: String?
+  @Option(help: "MedDINOv3's table to write, .csv.") var csv: String?
+  @Option(help: "Report to write: one .html file with tables, plots and pictures of the worst cases.") var report: String?
+  @Option(help: "Images that the report shows under the contours: a folder, or one file.") var images: String?
+  @Option(help: "Cases with pictures in the report.") var worst = 4
+  @Flag(help: "Print the results as JSON.") var json = false
+  @Option(help: "Cases at work at once; each needs memory for its volumes.") var jobs = 1
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      let outputs = [("--summary", summary, [".json"]), ("--csv", csv, [".csv"]), ("--report", report, [".html"])]
+      try checkOutputs(outputs, inputs: [prediction, reference])
+      guard images == nil || report != nil else { throw MedDINOError.invalid("--images has an effect only together with --report") }
+      guard (0...100).contains(worst) else { throw MedDINOError.invalid("--worst is \(worst), expected 0 to 100") }
+      guard nsdTolerance.isFinite, nsdTolerance >= 0 else {
+        throw MedDINOError.invalid("--nsd-tolerance is \(nsdTolerance), expected 0 or more mm")
+      }
+      guard (1...1024).contains(jobs) else { throw MedDINOError.invalid("--jobs is \(jobs), expected 1 to 1024") }
+      let context = try common.context()
+      var (options, ending) = try cases.evaluationOptions()
+      options.tolerance = nsdTolerance
+      options.measuresSurfaces = !noSurfaces
+      let pairs = try cases.pairs(prediction, reference, ending)
+      let control = Terminal.control(quiet: common.quiet)
+      let evaluation = try Evaluation.run(pairs, options: options, jobs: jobs, context: context, control: control)
+      if let summary { try AtomicFile.write(Array(evaluation.summary.text(indent: 4).utf8), to: summary) }
+      if let csv { try AtomicFile.write(Array(evaluation.metricsCSV.utf8), to: csv) }
+      if let report {
+        let writer = EvaluationReport(
+          evaluation: evaluation, pairs: pairs, ending: ending, images: images, worst: worst,
+          settings: [("Predictions", ([prediction] + cases.also).joined(separator: ", ")), ("References", reference)] + cases.settings)
+        try writer.write(to: report, context: context, control: control)
+      }
+      Terminal.finishProgress()
+      if json { print(description(evaluation).text(indent: 2)) } else if !common.quiet { printTable(evaluation) }
+    }
+  }
+
+  private func description(_ evaluation: Evaluation) -> JSON {
+    let rows = evaluation.structures.map { structure in
+      let scores = evaluation.cases.map { evaluation.scores($0, structure) }
+      var object = JSONObject([
+        ("name", .string(structure.name)), ("values", .integers(structure.values)), ("dice", statistics(scores.map(\.dice))),
+        ("iou", statistics(scores.map(\.iou))), ("dice_where_referenced", statistics(scores.map(\.diceWhereReferenced))),
+      ])
+      if evaluation.options.measuresSurfaces {
+        object["nsd"] = statistics(scores.map(\.surfaces.surfaceDice))
+        object["hd95"] = statistics(scores.map(\.surfaces.hausdorff95))
+      }
+      return JSON.object(object)
+    }
+    let warnings = evaluation.cases.flatMap { found in found.warnings.map { JSON.string("\(found.name): \($0)") } }
+    return .object(
+      ("cases", .integer(evaluation.cases.count)), ("nsd_tolerance_mm", .number(nsdTolerance)), ("structures", .array(rows)),
+      ("nnunet", .object(JSONObject(evaluation.meansJSON))), ("meddinov3", evaluation.metricsJSON), ("warnings", .array(warnings)))
+  }
+
+  private func statistics(_ values: [Double]) -> JSON {
+    let found = Evaluation.Statistics(values)
+    return .object(("mean", .number(found.mean)), ("std", .number(found.deviation)), ("n", .integer(found.count)))
+  }
+
+  private func printTable(_ evaluation: Evaluation) {
+    for found in evaluation.cases { for warning in found.warnings { note("warning: \(found.name): \(warning)") } }
+    let width = max(9, evaluation.structures.map(\.name.count).max() ?? 0)
+    let surfaces = evaluation.options.measuresSurfaces
+    print("structure".padded(width) + "    Dice     IoU" + (surfaces ? "     NSD    HD95 mm" : "") + "    cases")
+    for (structure, means) in zip(evaluation.structures, evaluation.means) {
+      let scores = evaluation.cases.map { evaluation.scores($0, structure) }
+      var line = structure.name.padded(width) + "  " + number(means.dice, 4) + "  " + number(means.iou, 4)
+      if surfaces {
+        let nsd = Evaluation.Statistics(scores.map(\.surfaces.surfaceDice)).mean
+        line += "  " + number(nsd, 4) + "  " + number(Evaluation.Statistics(scores.map(\.surfaces.hausdorff95)).mean, 2).leftPadded(9)
+      }
+      print(line + String(scores.filter { !$0.dice.isNaN }.count).leftPadded(9))
+    }
+    let mean = evaluation.foregroundMean
+    print("mean".padded(width) + "  " + number(mean.dice, 4) + "  " + number(mean.iou, 4))
+  }
+
+  private func number(_ value: Double, _ digits: Int) -> String {
+    (value.isNaN ? "–" : DecimalText.fixed(value, digits: digits)).leftPadded(6)
+  }
+}
+
+/// Which files belong together, and what their labels mean.
+struct CaseOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Labels, regions, ignore label and file ending of a dataset; without it every value found counts.", valueName: "dataset.json"))
+  var labels: String?
+  @Option(
+    help: ArgumentHelp("A further folder of predictions, evaluated jointly (cross-validation); may be repeated.", valueName: "folder"))
+  var also: [String] = []
+  @Flag(help: "Leave out references without a prediction instead of refusing them.") var partial = false
+
+  func evaluationOptions() throws -> (EvaluationOptions, ending: String) {
+    guard let labels else { return (EvaluationOptions(), ".nii.gz") }
+    let dataset = try DatasetDescription.parse(InputFile.contents(labels), source: labels)
+    return (try EvaluationOptions(dataset), dataset.fileEnding)
+  }
+
+  func pairs(_ prediction: String, _ reference: String, _ ending: String) throws -> [CasePair] {
+    let kinds = (FileKind.of(prediction), FileKind.of(reference))
+    for (path, kind) in [(prediction, kinds.0), (reference, kinds.1)] where kind == .missing {
+      throw MedDINOError.io("\(path): no such file or folder")
+    }
+    guard (kinds.0 == .directory) == (kinds.1 == .directory) else {
+      throw MedDINOError.invalid("\(prediction) and \(reference) are a folder and a file, expected two folders or two files")
+    }
+    if kinds.0 == .directory {
+      return try CasePair.find(predictions: [prediction] + also, reference: reference, ending: ending, allowsMissing: partial)
+    }
+    guard also.isEmpty else { throw MedDINOError.invalid("--also is given, but \(prediction) is one file") }
+    return [CasePair(prediction: prediction, reference: reference)]
+  }
+
+  var settings: [(String, String)] { labels.map { [("Labels", $0)] } ?? [] }
+}

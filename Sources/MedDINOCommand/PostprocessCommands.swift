@@ -1,0 +1,74 @@
+import ArgumentParser
+import Imaging
+import MedDINO
+import Platform
+import Segmentation
+import WeightFiles
+
+struct PostprocessCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "postprocess", abstract: "Keep only the largest component of labels where that helps.",
+    subcommands: [DetermineCommand.self, ApplyCommand.self])
+}
+
+struct DetermineCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "determine", abstract: "Try on predictions with references which components to remove, as nnU-Net does.",
+    discussion: "Writes postprocessing.json and the folder postprocessed into the output folder.")
+  @Argument(help: "Folder of predicted label maps.") var prediction: String
+  @Argument(help: "Folder of references.") var reference: String
+  @OptionGroup var cases: CaseOptions
+  @Option(name: [.short, .long], help: "Folder to write into; the predictions' own by default.") var output: String?
+  @Flag(help: "Print the result as JSON.") var json = false
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      guard cases.labels != nil else { throw MedDINOError.invalid("--labels is missing, expected the dataset.json of the predictions") }
+      guard cases.also.isEmpty || output != nil else {
+        throw MedDINOError.invalid("--output is missing, expected a folder when --also is given")
+      }
+      let context = try common.context()
+      let (options, ending) = try cases.evaluationOptions()
+      let pairs = try cases.pairs(prediction, reference, ending)
+      let folder = output ?? (FileKind.of(prediction) == .directory ? prediction : nil)
+      guard let folder else { throw MedDINOError.invalid("--output is missing, expected a folder when the prediction is one file") }
+      let control = Terminal.control(quiet: common.quiet)
+      let search = try PostprocessingSearch.run(pairs, options: options, output: folder, context: context, control: control)
+      Terminal.finishProgress()
+      if json { return print(search.json.text(indent: 2)) }
+      if common.quiet { return }
+      for step in search.postprocessing.steps { print("largest component of \(step.values.map(String.init).joined(separator: ", "))") }
+      if search.postprocessing.steps.isEmpty { print("nothing helps") }
+      let (before, after) = (search.before.foregroundMean.dice, search.after.foregroundMean.dice)
+      print("mean Dice \(DecimalText.fixed(before, digits: 4)) before, \(DecimalText.fixed(after, digits: 4)) after")
+      print("\(folder)/postprocessing.json")
+    }
+  }
+}
+
+struct ApplyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "apply", abstract: "Apply a postprocessing.json to label maps.")
+  @Argument(help: "postprocessing.json, as determine or nnU-Net writes it.") var postprocessing: String
+  @Argument(help: "Label map, or a folder of them.") var input: String
+  @Option(name: [.short, .long], help: "Label map to write, or a folder.") var output: String
+  @Option(help: "Ending of the label maps of a folder.") var ending = ".nii.gz"
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      let steps = try Postprocessing.parse(InputFile.contents(postprocessing), source: postprocessing)
+      let isFolder = FileKind.of(input) == .directory
+      if !isFolder { try checkOutputs([("--output", output, imageEndings)], inputs: [input]) }
+      guard !isFolder || output != input else { throw MedDINOError.invalid("--output is \"\(output)\", the folder of the input") }
+      let context = try common.context()
+      let count = try steps.apply(
+        to: input, writingTo: output, ending: ending, context: context, control: Terminal.control(quiet: common.quiet))
+      Terminal.finishProgress()
+      if !common.quiet {
+        print("\(output): \(count) label map\(count == 1 ? "" : "s"), \(steps.steps.count) step\(steps.steps.count == 1 ? "" : "s")")
+      }
+    }
+  }
+}
