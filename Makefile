@@ -46,6 +46,7 @@ test-golden: setup
 test-c: stage
 	Tests/Command/run.sh $(STAGE)
 	Tests/C/run.sh $(STAGE)
+	Tests/Long/run.sh $(STAGE) slices
 
 # Each SIMD path forced; the C kernels on arm64 under qemu-user where that is installed.
 test-isa: setup
@@ -76,11 +77,12 @@ stage: all
 install: all install-files
 
 install-files:
-	install -d $(D)/lib/pkgconfig $(D)/include $(D)/bin
+	install -d $(D)/lib/pkgconfig $(D)/include/meddino $(D)/bin
 	install -s -m 755 $(LIB) $(D)/lib/libmeddino.so.$(VERSION)
 	ln -sf libmeddino.so.$(VERSION) $(D)/lib/libmeddino.so.$(ABI)
 	ln -sf libmeddino.so.$(ABI) $(D)/lib/libmeddino.so
 	install -m 644 include/meddino.h include/meddino.hpp $(D)/include/
+	install -m 644 include/meddino/*.hpp $(D)/include/meddino/
 	sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),' pkgconfig/meddino.pc.in > $(D)/lib/pkgconfig/meddino.pc
 	install -s -m 755 $(CLI) $(D)/bin/meddino
 

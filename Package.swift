@@ -63,14 +63,14 @@ let package = Package(
     // floor 3
     module("Networks", ["Tensors", "WeightFiles", "Platform"]),
     // floor 4
-    module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform"]),
+    module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform", "CKernels"]),
     module("Training", ["Networks", "Tensors", "WeightFiles", "Platform"]),
     // floor 5
     module("FineTuning", ["Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
     module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
-    module("MedDINO", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    module("MedDINO", ["FineTuning", "Reports", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7
     module(
       "MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"],
@@ -78,12 +78,16 @@ let package = Package(
     .executableTarget(
       name: "MedDINOCommand",
       dependencies: [
-        "MedDINO", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
+        "MedDINO", "FineTuning", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),
     // tests
     .target(name: "TestSupport", dependencies: ["Platform", "Tensors", "CKernels"], path: "Tests/TestSupport"),
+    // a process of its own that saves checkpoints until it is killed or its disk is full
+    .executableTarget(
+      name: "CheckpointProbe", dependencies: ["Training", "Tensors", "WeightFiles", "Platform"], path: "Tests/CheckpointProbe",
+      swiftSettings: swiftSettings),
     tests("CKernels", ["CKernels"]),
     tests("Platform", ["Platform"]),
     tests("Tensors", ["Tensors", "Platform", "CKernels"]),
@@ -91,12 +95,15 @@ let package = Package(
     tests("WeightFiles", ["WeightFiles", "Tensors", "Platform"]),
     tests("Networks", ["Networks", "WeightFiles", "Tensors", "Platform"]),
     tests("Segmentation", ["Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
-    tests("Training", ["Training", "Networks", "Tensors", "WeightFiles", "Platform"]),
+    tests("Training", ["Training", "CheckpointProbe", "Networks", "Tensors", "WeightFiles", "Platform"]),
     tests(
-      "FineTuning", ["FineTuning", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
-    tests("Datasets", ["Datasets", "Imaging", "Tensors", "Platform"]),
+      "FineTuning",
+      ["FineTuning", "Datasets", "Reports", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+    tests("Datasets", ["Datasets", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
-    tests("MedDINO", ["MedDINO", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests(
+      "MedDINO",
+      ["MedDINO", "Datasets", "FineTuning", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
     tests(
       "Golden",

@@ -67,7 +67,7 @@ int main(int argc, char **argv) {
   options.progress_user = &drawn;
   if ((status = meddino_context_create(NULL, &context)) != MEDDINO_OK) code = failed("context", status);
   else if ((status = meddino_model_open(context, argv[1], NULL, &model)) != MEDDINO_OK) code = failed("model", status);
-  else if ((status = meddino_image_read(context, argv[2], &image)) != MEDDINO_OK) code = failed("input", status);
+  else if ((status = meddino_image_read_for(model, argv[2], NULL, &image)) != MEDDINO_OK) code = failed("input", status);
   else if ((status = meddino_segment_image(model, image, &options, &labels, &report)) != MEDDINO_OK) code = failed("segmentation", status);
   else if ((status = meddino_image_write(labels, argv[3])) != MEDDINO_OK) code = failed("output", status);
   else {

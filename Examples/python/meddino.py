@@ -3,7 +3,7 @@
     import meddino
     context = meddino.Context()
     model = meddino.Model.open(context, "organs.safetensors")
-    image = meddino.Image.read(context, "ct.nii.gz")
+    image = model.read_image("ct.nii.gz")
     labels, report = model.segment_image(image)
     labels.write("labels.nii.gz")
 
@@ -41,6 +41,7 @@ _NAMES[8] = "uint16"  # bfloat16: numpy has no name for it; the bits are given a
 _SPACES = {"LPS": 1, "RAS": 2}
 _MODALITIES = {None: 0, "CT": 1, "MR": 2}
 _PRECISIONS = {None: 0, "float32": 1, "bfloat16": 2}
+_ROPES = {None: 0, "bfloat16": 1, "float32": 2}
 _OUTPUTS = {1: "labels", 2: "regions", 3: "none"}
 
 _LogFn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_char_p)
@@ -52,6 +53,14 @@ class _ContextOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("threads", ctypes.c_int32), ("log_level", ctypes.c_int32), ("max_bytes", ctypes.c_uint64),
                 ("log", _LogFn), ("log_user", ctypes.c_void_p), ("parallel", ctypes.c_void_p), ("parallel_user", ctypes.c_void_p),
                 ("parallel_width", ctypes.c_int32)]
+
+
+class _FileOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("progress", _ProgressFn), ("progress_user", ctypes.c_void_p), ("cancel", ctypes.c_void_p)]
+
+
+class _SaveOptions(ctypes.Structure):
+    _fields_ = _FileOptions._fields_ + [("precision", ctypes.c_int32), ("reserved", ctypes.c_int32)]
 
 
 class _Volume(ctypes.Structure):
@@ -68,7 +77,7 @@ class _Tensor(ctypes.Structure):
 
 class _ModelOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("fold_mask", ctypes.c_uint64), ("checkpoint", ctypes.c_char_p),
-                ("configuration", ctypes.c_char_p)]
+                ("configuration", ctypes.c_char_p), ("rope", ctypes.c_int32), ("reserved", ctypes.c_int32)]
 
 
 class _ModelInfo(ctypes.Structure):
@@ -107,7 +116,9 @@ _P, _S, _I, _Z = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32, ctypes.c_size
 _PROTOTYPES = {  # type: Dict[str, Tuple[Any, List[Any]]]
     "version": (ctypes.c_uint32, []), "build_info": (_S, []), "status_name": (_S, [_I]), "last_error": (_Z, [_P, _Z]),
     "context_options_init": (None, [_P, _Z]), "context_create": (_I, [_P, _P]), "context_release": (None, [_P]),
-    "volume_init": (None, [_P, _Z]), "volume_check": (_I, [_P]), "image_read": (_I, [_P, _S, _P]), "image_create": (_I, [_P, _P, _P]),
+    "file_options_init": (None, [_P, _Z]), "save_options_init": (None, [_P, _Z]), "image_read_with": (_I, [_P, _S, _P, _P]),
+    "image_read_for": (_I, [_P, _S, _P, _P]), "image_write_with": (_I, [_P, _S, _P]), "model_save_with": (_I, [_P, _S, _P]),
+    "model_verify": (_I, [_P, _P]), "volume_init": (None, [_P, _Z]), "volume_check": (_I, [_P]), "image_read": (_I, [_P, _S, _P]), "image_create": (_I, [_P, _P, _P]),
     "image_view": (_I, [_P, _P]), "image_write": (_I, [_P, _S]), "image_release": (None, [_P]),
     "model_options_init": (None, [_P, _Z]), "model_open": (_I, [_P, _S, _P, _P]),
     "model_open_memory": (_I, [_P, _P, _Z, _FreeFn, _P, _P]), "model_create": (_I, [_P, _S, ctypes.c_uint64, _P]),
@@ -348,9 +359,10 @@ def _choice(value: Any, table: Dict[Any, int], name: str) -> int:
 
 def _array(address: int, byte_count: int, dtype: np.dtype, shape: Sequence[int], strides: Sequence[int], owner: Any) -> np.ndarray:
     """A read-only array over memory of the library; every view of it keeps the owner alive."""
-    memory = (ctypes.c_uint8 * byte_count).from_address(address)
+    before = -sum((count - 1) * stride for count, stride in zip(shape, strides) if stride < 0)  # bytes below the first element
+    memory = (ctypes.c_uint8 * byte_count).from_address(address - before)
     memory._owner = owner
-    array = np.ndarray(tuple(shape), dtype, memory, 0, tuple(strides))
+    array = np.ndarray(tuple(shape), dtype, memory, before, tuple(strides))
     array.flags.writeable = False
     return array
 
@@ -369,15 +381,19 @@ class Image(_Handle):
             self._library.check(self._library.image_create(context._get(), ctypes.byref(volume), self._out()))
 
     @classmethod
-    def read(cls, context: Context, path: Union[str, "os.PathLike[str]"]) -> "Image":
-        """Reads a NIfTI file."""
+    def read(cls, context: Context, path: Union[str, "os.PathLike[str]"], progress: Optional[Callable[[float, str], Any]] = None,
+             cancel: Optional["Cancel"] = None) -> "Image":
+        """Reads a NIfTI file as ITK does. For a model whose plan names another reader: Model.read_image."""
         image = cls(context)
-        image._library.check(image._library.image_read(context._get(), os.fsencode(path), image._out()))
+        run = _FileRun(image._library, _FileOptions(), "file_options_init", progress, cancel)
+        run.check(image._library.image_read_with(context._get(), os.fsencode(path), ctypes.byref(run.c), image._out()))
         return image
 
-    def write(self, path: Union[str, "os.PathLike[str]"]) -> None:
+    def write(self, path: Union[str, "os.PathLike[str]"], progress: Optional[Callable[[float, str], Any]] = None,
+              cancel: Optional["Cancel"] = None) -> None:
         """Writes .nii or .nii.gz, whole or not at all."""
-        self._library.check(self._library.image_write(self._get(), os.fsencode(path)))
+        run = _FileRun(self._library, _FileOptions(), "file_options_init", progress, cancel)
+        run.check(self._library.image_write_with(self._get(), os.fsencode(path), ctypes.byref(run.c)))
 
     def _view(self) -> _Volume:
         volume = _Volume()
@@ -461,7 +477,41 @@ def _take_report(library: _Library, handle: ctypes.c_void_p) -> Report:
         library.report_release(handle)
 
 
-class _Run:
+class _FileRun:
+    """Progress and cancellation of work on a file. progress(fraction, stage): False stops it, what it raises is raised from the call."""
+
+    def __init__(self, library: _Library, options: Any, init: str, progress: Optional[Callable[[float, str], Any]], cancel: Optional[Cancel]) -> None:
+        self.library = library
+        self.failure = None  # type: Optional[BaseException]
+        self.c = options
+        getattr(library, init)(ctypes.byref(options), ctypes.sizeof(options))
+        self._watch(progress, cancel)
+
+    def _watch(self, progress: Optional[Callable[[float, str], Any]], cancel: Optional[Cancel], interruptible: bool = True) -> None:
+        self._cancel = cancel
+        if cancel is not None:
+            self.c.cancel = cancel._get()
+        if progress is not None or interruptible:  # entering Python now and then is what lets Ctrl-C in
+
+            def forward(_user: Any, fraction: float, stage: bytes) -> int:
+                try:
+                    return 1 if progress is not None and progress(fraction, stage.decode("utf-8", "replace")) is False else 0
+                except BaseException as failure:  # must not pass through C; raised again after the call
+                    self.failure = failure
+                    return 1
+
+            self.c.progress = self._progress = _ProgressFn(forward)
+
+    def check(self, status: int) -> None:
+        if status == OK:
+            return
+        error = self.library.error(status)
+        if self.failure is not None and status == E_CANCELLED:
+            raise self.failure
+        raise error
+
+
+class _Run(_FileRun):
     """Options of a run, and everything that must live as long as it runs."""
 
     def __init__(self, library: _Library, interruptible: bool, tile_step: float = 0, mirror: Optional[Union[bool, Sequence[str]]] = None,
@@ -469,9 +519,8 @@ class _Run:
                  label_subset: Optional[Sequence[int]] = None, max_bytes: Optional[int] = None,
                  progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> None:
         self.library = library
-        self.failure = None  # type: Optional[BaseException]
+        self.failure = None
         self.c = options = _RunOptions()
-        self._cancel = cancel
         library.run_options_init(ctypes.byref(options), ctypes.sizeof(options))
         options.tile_step = tile_step
         if mirror is not None:
@@ -485,26 +534,7 @@ class _Run:
             self._subset = (ctypes.c_int32 * max(len(label_subset), 1))(*label_subset)
             options.label_subset, options.label_subset_count = self._subset, len(label_subset)
         options.max_bytes = max_bytes or 0
-        if cancel is not None:
-            options.cancel = cancel._get()
-        if progress is not None or interruptible:  # entering Python now and then is what lets Ctrl-C in
-
-            def forward(_user: Any, fraction: float, stage: bytes) -> int:
-                try:
-                    return 1 if progress is not None and progress(fraction, stage.decode("utf-8", "replace")) is False else 0
-                except BaseException as failure:  # must not pass through C; raised again after the call
-                    self.failure = failure
-                    return 1
-
-            options.progress = self._progress = _ProgressFn(forward)
-
-    def check(self, status: int) -> None:
-        if status == OK:
-            return
-        error = self.library.error(status)
-        if self.failure is not None and status == E_CANCELLED:
-            raise self.failure
-        raise error
+        self._watch(progress, cancel, interruptible)
 
 
 _RUNNING = weakref.WeakSet()  # type: Any
@@ -653,8 +683,8 @@ class Model(_Handle):
 
     @classmethod
     def open(cls, context: Context, path: Union[str, "os.PathLike[str]"], folds: Sequence[int] = (), checkpoint: Optional[str] = None,
-             configuration: Optional[str] = None) -> "Model":
-        """Opens a model file, a checkpoint or a folder."""
+             configuration: Optional[str] = None, rope: Optional[str] = None) -> "Model":
+        """Opens a model file, a checkpoint or a folder. rope: "bfloat16" or "float32" where a checkpoint's layout implies the other."""
         model = cls(context._library, context._live())
         options = _ModelOptions()
         model._library.model_options_init(ctypes.byref(options), ctypes.sizeof(options))
@@ -664,6 +694,7 @@ class Model(_Handle):
             options.fold_mask |= 1 << fold
         options.checkpoint = None if checkpoint is None else checkpoint.encode()
         options.configuration = None if configuration is None else configuration.encode()
+        options.rope = _choice(rope, _ROPES, "rope")
         model._library.check(model._library.model_open(context._get(), os.fsencode(path), ctypes.byref(options), model._out()))
         return model
 
@@ -695,9 +726,26 @@ class Model(_Handle):
         model._library.check(model._library.model_combine(handles, len(models), model._out()))
         return model
 
-    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Writes one .safetensors file that `open` opens, whole or not at all."""
-        self._library.check(self._library.model_save(self._get(), os.fsencode(path)))
+    def save(self, path: Union[str, "os.PathLike[str]"], precision: Optional[str] = None, progress: Optional[Callable[[float, str], Any]] = None,
+             cancel: Optional[Cancel] = None) -> None:
+        """Writes one .safetensors file that `open` opens, whole or not at all. precision "bfloat16" halves it and rounds the weights."""
+        run = _FileRun(self._library, _SaveOptions(), "save_options_init", progress, cancel)
+        run.c.precision = _choice(precision, _PRECISIONS, "precision")
+        run.check(self._library.model_save_with(self._get(), os.fsencode(path), ctypes.byref(run.c)))
+
+    def verify(self, progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> None:
+        """Raises Error when the weights are not those that the file's SHA-256 was made of, or when there is none."""
+        run = _FileRun(self._library, _FileOptions(), "file_options_init", progress, cancel)
+        run.check(self._library.model_verify(self._get(), ctypes.byref(run.c)))
+
+    def read_image(self, path: Union[str, "os.PathLike[str]"], progress: Optional[Callable[[float, str], Any]] = None,
+                   cancel: Optional[Cancel] = None) -> Image:
+        """Reads an image file by the rules of the reader that the model's plan names."""
+        image = Image.__new__(Image)
+        _Handle.__init__(image, self._library, self._live())
+        run = _FileRun(self._library, _FileOptions(), "file_options_init", progress, cancel)
+        run.check(self._library.image_read_for(self._get(), os.fsencode(path), ctypes.byref(run.c), image._out()))
+        return image
 
     @property
     def info(self) -> ModelInfo:

@@ -17,7 +17,7 @@ def main(arguments):
     try:
         context = meddino.Context(log=lambda level, message: sys.stderr.write("\r%s\n" % message))
         model = meddino.Model.open(context, model_path)
-        image = meddino.Image.read(context, input_path)
+        image = model.read_image(input_path)
         labels, report = model.segment_image(image, progress=show)
         labels.write(output_path)
     except meddino.Error as error:

@@ -32,9 +32,12 @@ public enum NIfTI {
     public var fileOrientation: AxisOrientation
     public var reader: Reader
 
+    /// Whether the axes of `volume` are others than those of the file.
+    public var isReordered: Bool { reader == .nibabelReorient && fileOrientation != .ras }
+
     /// A volume on the grid of `volume`, in the axis order of the file again.
     public func inFileOrder(_ result: Volume) -> Volume {
-      reader == .nibabelReorient ? result.rearranged(AxisOrientation.ras.steps(to: fileOrientation)) : result
+      isReordered ? result.rearranged(AxisOrientation.ras.steps(to: fileOrientation)) : result
     }
   }
 
@@ -69,6 +72,7 @@ public enum NIfTI {
       volume = volume.rearranged(orientation.steps(to: .ras))
       volume.geometry.spacing = volume.geometry.spacing.map { Double(Float($0)) }
     }
+    volume.isReoriented = reader == .nibabelReorient
     return Image(volume: volume, affine: placement.affine, fileOrientation: orientation, reader: reader)
   }
 }

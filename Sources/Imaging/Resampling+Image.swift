@@ -7,11 +7,11 @@ extension Resampling {
   /// Shapes: `data` is float32 [channels, a0, a1, a2]; the result [channels] + `shape`. Each slice (with a separate
   /// axis) or each channel (without) is clipped to its own range after interpolation. Along the separate axis samples
   /// are picked by the nearest rule (`orderZ` 0) or interpolated linearly (1).
-  /// Throws: `.shape`, `.invalid`, `.outOfMemory`.
+  /// Throws: `.shape`, `.invalid`, `.outOfMemory`, `.cancelled`.
   /// Source: pipeline specification 4.5.
   public static func resampleImage(
     _ data: Tensor, to shape: [Int], current: [Double], new: [Double], order: Int, orderZ: Int, forceSeparateZ: Bool?,
-    in budget: MemoryBudget
+    in budget: MemoryBudget, control: RunControl? = nil
   ) throws(MedDINOError) -> Tensor {
     let input = try checked(data, .float32, shape, current, new, orderZ)
     if input == shape { return data }
@@ -22,9 +22,9 @@ extension Resampling {
     for channel in 0..<data.shape[0] {
       let (from, to) = (source + channel * inputCount, target + channel * outputCount)
       if let axis {
-        try resizeSlices(from, input, to, shape, axis, order, orderZ, budget)
+        try resizeSlices(from, input, to, shape, axis, order, orderZ, budget, control)
       } else {
-        try resizeVolume(from, input, to, shape, order, budget)
+        try resizeVolume(from, input, to, shape, order, budget, control)
       }
     }
     return result
@@ -47,13 +47,13 @@ extension Resampling {
 
   private static func resizeVolume(
     _ from: UnsafePointer<Float>, _ input: [Int], _ to: UnsafeMutablePointer<Float>, _ shape: [Int], _ order: Int,
-    _ budget: MemoryBudget
+    _ budget: MemoryBudget, _ control: RunControl?
   ) throws(MedDINOError) {
     let clip = PlaneResizer.range(of: from, count: input.reduce(1, *))
     let low = clip.map { Double($0.lowerBound) } ?? -Double.infinity
     let high = clip.map { Double($0.upperBound) } ?? Double.infinity
     let (height, width) = (input[1], input[2])
-    try VolumeResizer(input, to: shape, order: order).run(in: budget) { slice, row, line in
+    try VolumeResizer(input, to: shape, order: order).run(in: budget, control: control) { slice, row, line in
       let source = from + (slice * height + row) * width
       for j in 0..<width { line[j] = Double(source[j]) }
     } emit: { index, values, count in
@@ -64,7 +64,8 @@ extension Resampling {
   /// Slices perpendicular to `axis` one by one; only those that the result needs are resized, each once.
   private static func resizeSlices(
     _ from: UnsafePointer<Float>, _ input: [Int], _ to: UnsafeMutablePointer<Float>, _ shape: [Int], _ axis: Int,
-    _ order: Int, _ orderZ: Int, _ budget: MemoryBudget
+    _ order: Int, _ orderZ: Int,
+    _ budget: MemoryBudget, _ control: RunControl?
   ) throws(MedDINOError) {
     let (source, target) = (SliceAccess(shape: input, axis: axis), SliceAccess(shape: shape, axis: axis))
     let resizer = try PlaneResizer(
@@ -90,6 +91,7 @@ extension Resampling {
       return UnsafePointer(slot)
     }
     for slice in 0..<shape[axis] {
+      try control?.update(Double(slice) / Double(shape[axis]))
       var values = resized(Int(along.first[slice]))
       if orderZ == 1, !along.isIdentity {
         let other = resized(Int(along.second[slice]))

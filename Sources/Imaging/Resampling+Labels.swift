@@ -7,11 +7,11 @@ extension Resampling {
   /// Shapes: `data` is int16 [channels, a0, a1, a2]; the result [channels] + `shape`. A voxel gets the largest label
   /// whose resized indicator reaches 0.5, and 0 when none does; along a separate axis the nearest slice (`orderZ` 0) or
   /// the label with more than half of the linear weight (1).
-  /// Throws: `.shape`, `.invalid`, `.outOfMemory`.
+  /// Throws: `.shape`, `.invalid`, `.outOfMemory`, `.cancelled`.
   /// Source: pipeline specification 4.5 (`resize_seg`).
   public static func resampleLabels(
     _ data: Tensor, to shape: [Int], current: [Double], new: [Double], order: Int, orderZ: Int, forceSeparateZ: Bool?,
-    in budget: MemoryBudget
+    in budget: MemoryBudget, control: RunControl? = nil
   ) throws(MedDINOError) -> Tensor {
     let input = try checked(data, .int16, shape, current, new, orderZ)
     if input == shape { return data }
@@ -23,14 +23,14 @@ extension Resampling {
     for channel in 0..<data.shape[0] {
       let (from, to) = (source + channel * inputCount, target + channel * outputCount)
       if let axis {
-        try resizeLabelSlices(from, input, to, shape, axis, order, orderZ, budget)
+        try resizeLabelSlices(from, input, to, shape, axis, order, orderZ, budget, control)
       } else if input[0] == shape[0] {
         // A label's indicator in a slice does not depend on the other slices when their number stays.
-        try resizeLabelSlices(from, input, to, shape, 0, order, 0, budget)
+        try resizeLabelSlices(from, input, to, shape, 0, order, 0, budget, control)
       } else if order == 0 {
         try nearestLabels(from, input, to, shape)
       } else {
-        try voteLabels(from, input, to, shape, order, budget)
+        try voteLabels(from, input, to, shape, order, budget, control)
       }
     }
     return result
@@ -53,13 +53,13 @@ extension Resampling {
 
   private static func voteLabels(
     _ from: UnsafePointer<Int16>, _ input: [Int], _ to: UnsafeMutablePointer<Int16>, _ shape: [Int], _ order: Int,
-    _ budget: MemoryBudget
+    _ budget: MemoryBudget, _ control: RunControl?
   ) throws(MedDINOError) {
     let resizer = try VolumeResizer(input, to: shape, order: order)
     let (height, width) = (input[1], input[2])
     to.update(repeating: 0, count: shape.reduce(1, *))
     for label in LabelSet(from, count: input.reduce(1, *)).ascending {
-      try resizer.run(in: budget) { slice, row, line in
+      try resizer.run(in: budget, control: control) { slice, row, line in
         let source = from + (slice * height + row) * width
         for j in 0..<width { line[j] = source[j] == label ? 1 : 0 }
       } emit: { index, values, count in
@@ -70,7 +70,7 @@ extension Resampling {
 
   private static func resizeLabelSlices(
     _ from: UnsafePointer<Int16>, _ input: [Int], _ to: UnsafeMutablePointer<Int16>, _ shape: [Int], _ axis: Int,
-    _ order: Int, _ orderZ: Int, _ budget: MemoryBudget
+    _ order: Int, _ orderZ: Int, _ budget: MemoryBudget, _ control: RunControl?
   ) throws(MedDINOError) {
     let (source, target) = (SliceAccess(shape: input, axis: axis), SliceAccess(shape: shape, axis: axis))
     let resizer = try PlaneResizer(
@@ -95,6 +95,7 @@ extension Resampling {
       return UnsafePointer(slot)
     }
     for slice in 0..<shape[axis] {
+      try control?.update(Double(slice) / Double(shape[axis]))
       var values = resized(Int(along.first[slice]))
       if orderZ == 1, !along.isIdentity {
         let other = resized(Int(along.second[slice]))

@@ -42,6 +42,7 @@ extension Volume {
       if step.reversed { result.base += (geometry.dims[step.axis] - 1) * stride }
     }
     result.isPlane = isPlane && steps[2].axis == 2
+    result.isReoriented = false
     return result
   }
 

@@ -18,6 +18,9 @@ public struct Volume: @unchecked Sendable {
   /// A two-dimensional file: z = 1, its slice spacing is a stand-in (999 times the larger in-plane one), written as 2D
   /// again.
   public var isPlane = false
+  /// The axes were turned to the closest RAS order when it was read. Doing so again would change some strongly oblique grids: which world
+  /// axis a grid axis takes depends on the order in which the grid axes are asked.
+  public var isReoriented = false
 
   public init(
     dtype: DType, channels: Int, geometry: Geometry, base: UnsafeRawPointer, strides: [Int], channelStride: Int,

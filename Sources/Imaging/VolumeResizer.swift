@@ -13,9 +13,9 @@ struct VolumeResizer {
   }
 
   /// `load(slice, row, line)` fills one input row; `emit(index, values, count)` gets runs of the packed result.
-  /// Throws: `.outOfMemory`.
+  /// Throws: `.outOfMemory`, `.cancelled`.
   func run(
-    in budget: MemoryBudget,
+    in budget: MemoryBudget, control: RunControl? = nil,
     load: (_ slice: Int, _ row: Int, _ line: UnsafeMutablePointer<Double>) -> Void,
     emit: (_ index: Int, _ values: UnsafePointer<Double>, _ count: Int) -> Void
   ) throws(MedDINOError) {
@@ -27,6 +27,7 @@ struct VolumeResizer {
     let area = plane.newRows * width
     if axis.isIdentity {
       for slice in 0..<axis.length {
+        try control?.update(Double(slice) / Double(axis.length))
         plane.produceRows(scratch: base) {
           load(slice, $0, $1)
         } emit: {
@@ -40,6 +41,7 @@ struct VolumeResizer {
     defer { withExtendedLifetime(middle) {} }
     guard let planes = middle.elements(Double.self).baseAddress else { return }
     for slice in 0..<axis.length {
+      try control?.update(Double(slice) / Double(axis.length))
       plane.produceRows(scratch: base) {
         load(slice, $0, $1)
       } emit: { row, line in

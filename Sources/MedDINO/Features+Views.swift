@@ -14,6 +14,7 @@ extension Features {
     if let mask, mask.geometry.dims != geometry.dims {
       throw .shape("mask has dims \(mask.geometry.dims), the image has \(geometry.dims)")
     }
+    if let mask { try VolumeCheck.separateMemory(rgb, "rgb", mask, "mask") }
     let used = try usedTokens(mask)
     let buffer = try budget.allocate(max(1, used.count) * channels * MemoryLayout<Float>.size, "tokens for the principal components")
     let rows = buffer.elements(Float.self)
@@ -123,5 +124,6 @@ extension Features {
     guard volume.dtype == dtype, volume.channels == channels else {
       throw .shape("\(name) is \(volume.dtype.rawValue) with \(volume.channels) channels, expected \(dtype.rawValue) with \(channels)")
     }
+    do throws(MedDINOError) { try VolumeCheck.separateVoxels(volume) } catch { throw MedDINOError(error.kind, "\(name).\(error.message)") }
   }
 }

@@ -6,19 +6,28 @@ public import Tensors
 public final class Image: Sendable {
   public let volume: Volume
   public let context: Context
+  /// From the axes of `volume` to those of the file it was read from; nil where they are the same. Files are written in that order.
+  private let fileSteps: [(axis: Int, reversed: Bool)]?
 
-  public init(_ volume: Volume, context: Context) {
+  public convenience init(_ volume: Volume, context: Context) { self.init(volume, fileSteps: nil, context: context) }
+
+  private init(_ volume: Volume, fileSteps: [(axis: Int, reversed: Bool)]?, context: Context) {
     self.volume = volume
+    self.fileSteps = fileSteps
     self.context = context
   }
 
-  /// Reads a NIfTI file as ITK does, or as the model's plan wants it. Throws: `.io`, `.format`, `.unsupported`, `.outOfMemory`.
+  /// Reads a NIfTI file by the rules of one of nnU-Net's readers (`Model.imageReader` says which a model wants).
+  /// Throws: `.io`, `.format`, `.unsupported`, `.outOfMemory`, `.cancelled`.
   public static func read(
-    _ path: String, reader: NIfTI.Reader = .simpleITK, context: Context, control: RunControl? = nil
+    _ path: String, reader: NIfTI.Reader = .simpleITK, context: Context, control: RunControl = RunControl()
   ) throws(MedDINOError) -> Image {
-    let stored = try NIfTI.read(path, reader: reader, in: context.budget, control: control)
-    guard stored.slope != 1 || stored.intercept != 0 else { return Image(stored, context: context) }
-    return Image(try scaled(stored, context.budget), context: context)
+    try control.begin("read", from: 0, to: 1)
+    let found = try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)
+    let steps = found.isReordered ? AxisOrientation.ras.steps(to: found.fileOrientation) : nil
+    let stored = found.volume
+    guard stored.slope != 1 || stored.intercept != 0 else { return Image(stored, fileSteps: steps, context: context) }
+    return Image(try scaled(stored, context.budget), fileSteps: steps, context: context)
   }
 
   /// Copies a volume's voxels, packed. Throws: `.outOfMemory`.
@@ -28,18 +37,22 @@ public final class Image: Sendable {
 
   /// A new image on the same grid. Throws: `.outOfMemory`.
   public convenience init(like other: Image, _ dtype: DType, channels: Int = 1) throws(MedDINOError) {
-    self.init(
-      try Volume(allocating: dtype, channels: channels, geometry: other.volume.geometry, in: other.context.budget, "labels"),
-      context: other.context)
+    var volume = try Volume(
+      allocating: dtype, channels: channels, geometry: other.volume.geometry, in: other.context.budget, "labels")
+    volume.isPlane = other.volume.isPlane
+    self.init(volume, fileSteps: other.fileSteps, context: other.context)
   }
 
-  /// Writes .nii or .nii.gz, whole or not at all. Throws: `.io`, `.unsupported` for other endings.
-  public func write(to path: String, control: RunControl? = nil) throws(MedDINOError) {
-    try NIfTI.write(volume, to: path, control: control)
+  /// Writes .nii or .nii.gz, whole or not at all, in the axis order of the file that this image or its model input was read from.
+  /// Throws: `.io`, `.unsupported` for other endings, `.cancelled`.
+  public func write(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
+    try control.begin("write", from: 0, to: 1)
+    try NIfTI.write(fileSteps.map(volume.rearranged) ?? volume, to: path, control: control)
   }
 
   private static func scaled(_ stored: Volume, _ budget: MemoryBudget) throws(MedDINOError) -> Volume {
-    let result = try Volume(allocating: .float32, channels: stored.channels, geometry: stored.geometry, in: budget, "scaled image")
+    var result = try Volume(allocating: .float32, channels: stored.channels, geometry: stored.geometry, in: budget, "scaled image")
+    (result.isPlane, result.isReoriented) = (stored.isPlane, stored.isReoriented)
     let d = stored.geometry.dims
     let plane = result.mutableBase.assumingMemoryBound(to: Float.self)
     for channel in 0..<stored.channels {

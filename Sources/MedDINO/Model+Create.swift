@@ -1,4 +1,4 @@
-public import Networks
+internal import Networks
 public import Platform
 internal import Segmentation
 internal import WeightFiles
@@ -23,7 +23,8 @@ extension Model {
     if let dataset {
       guard let plans else { throw .invalid("config has a dataset but no plans") }
       task = try ModelText.task(
-        plans: plans.text(indent: 4), dataset: dataset.text(indent: 4), configuration: configuration, taps: taps, mirrorAxes: [0, 1])
+        plans: plans.text(indent: 4), dataset: dataset.text(indent: 4), configuration: configuration, taps: taps, mirrorAxes: [0, 1],
+        in: context.budget)
     } else if plans != nil {
       throw .invalid("config has plans but no dataset")
     }
@@ -64,13 +65,5 @@ extension Model {
     return Model(
       context: first.context, encoder: first.encoder, task: first.task, labels: first.labels, metadata: first.metadata,
       members: models.flatMap(\.members))
-  }
-}
-
-extension Primus.Configuration {
-  /// Four taps at the ends of equal parts of the network, as MedDINOv3's 2, 5, 8, 11 of 12; fewer for very shallow ones.
-  public static func evenTaps(depth: Int) -> [Int] {
-    let count = min(4, max(depth, 1))
-    return (1...count).map { $0 * depth / count - 1 }
   }
 }

@@ -1,3 +1,4 @@
+public import Imaging
 internal import Synchronization
 public import Networks
 public import Platform
@@ -64,12 +65,29 @@ public final class Model: Sendable {
 
   public var memberCount: Int { members.count }
 
+  /// By whose rules image files are read for this model: what the plan names; ITK's for a backbone.
+  /// Throws: `.unsupported` for a reader of other kinds of files.
+  public func imageReader() throws(MedDINOError) -> NIfTI.Reader {
+    guard let name = task?.plan.imageReader else { return .simpleITK }
+    guard let reader = NIfTI.Reader(rawValue: name) else {
+      let known = NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", ")
+      throw .unsupported("the plan reads images with \(name); files are read as \(known)")
+    }
+    return reader
+  }
+
+  /// Reads an image file as the model's plan wants it. Throws: `.io`, `.format`, `.unsupported`, `.outOfMemory`, `.cancelled`.
+  public func readImage(_ path: String, control: RunControl = RunControl()) throws(MedDINOError) -> Image {
+    try Image.read(path, reader: try imageReader(), context: context, control: control)
+  }
+
   /// What opening, creating and converting all promise: the plan's tiles and channels are ones that the network takes.
   /// Throws: `.shape`.
   func checkFit() throws(MedDINOError) {
     guard let task else { return }
     for extent in task.configuration.patchSize where extent % encoder.patchSize != 0 {
-      throw .shape("the plan's patch_size \(task.configuration.patchSize) is not a multiple of the network's patch size \(encoder.patchSize)")
+      throw .shape(
+        "the plan's patch_size \(task.configuration.patchSize) is not a multiple of the network's patch size \(encoder.patchSize)")
     }
     let channels = task.configuration.normalization.count
     guard channels == 1 || channels == encoder.inputChannels else {

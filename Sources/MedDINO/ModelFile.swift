@@ -43,7 +43,7 @@ enum ModelFile {
     if let plans = file.metadata["plans"], let dataset = file.metadata["dataset"] {
       task = try ModelText.task(
         plans: plans, dataset: dataset, configuration: file.metadata["configuration"],
-        taps: try integers(architecture, "taps"), mirrorAxes: try integers(architecture, "mirror_axes"))
+        taps: try integers(architecture, "taps"), mirrorAxes: try integers(architecture, "mirror_axes"), in: context.budget)
     }
     guard let text = file.metadata["members"], let count = Int(text), (1...1024).contains(count) else {
       throw .format("members is \"\(file.metadata["members"] ?? "(missing)")\", expected 1 to 1024")
@@ -103,7 +103,7 @@ enum ModelFile {
 
 extension Model {
   /// Writes one file that `open` reads: whole or not at all. `bfloat16` halves the file and rounds the weights.
-  /// Throws: `.io`, `.outOfMemory`, and what reading the weights throws.
+  /// Progress stages are "checksum" and "save". Throws: `.io`, `.outOfMemory`, `.cancelled`, and what reading the weights throws.
   public func save(to path: String, precision: Precision = .float32, control: RunControl = RunControl()) throws(MedDINOError) {
     let dtype: DType = precision == .float32 ? .float32 : .bfloat16
     var items: [SafeTensorsWriter.Item] = []
@@ -114,18 +114,21 @@ extension Model {
     texts[ModelFile.formatKey] = String(Build.modelFormat)
     texts["members"] = String(memberCount)
     texts["labels"] = JSON.array(labels.map(\.json)).text()
+    try control.begin("checksum", from: 0, to: 0.5)
     texts["sha256"] = try checksum(items, control)
+    try control.begin("save", from: 0.5, to: 1)
     let order = texts.keys.sorted()
     var done = 0
     try SafeTensorsWriter.write(items, metadata: order.map { ($0, texts[$0] ?? "") }, to: path) { (item) throws(MedDINOError) in
-      try control.update(0.5 + 0.5 * Double(done) / Double(items.count))
+      let tensor = try stored(item)
       done += 1
-      return try stored(item)
+      try control.update(Double(done) / Double(items.count))
+      return tensor
     }
   }
 
   /// Reads every weight and compares with the SHA-256 that the file carries.
-  /// Throws: `.state` when the model carries none, `.format` when it differs, `.io`.
+  /// The progress stage is "verify". Throws: `.state` when the model carries none, `.format` when it differs, `.io`, `.cancelled`.
   public func verify(control: RunControl = RunControl()) throws(MedDINOError) {
     guard let expected = metadata["sha256"] else { throw .state("the model carries no SHA-256") }
     var items: [SafeTensorsWriter.Item] = []
@@ -135,6 +138,7 @@ extension Model {
         items.append(.init(name: "member.\(index)/\(name)", dtype: stored, shape: shape))
       }
     }
+    try control.begin("verify", from: 0, to: 1)
     let found = try checksum(items, control)
     guard found == expected else { throw .format("the weights have SHA-256 \(found), the file says \(expected)") }
   }
@@ -171,10 +175,10 @@ extension Model {
   private func checksum(_ items: [SafeTensorsWriter.Item], _ control: RunControl) throws(MedDINOError) -> String {
     var hash = SHA256()
     for (index, item) in items.enumerated() {
-      try control.update(0.5 * Double(index) / Double(items.count))
       let tensor = try stored(item)
       item.name.utf8.withContiguousStorageIfAvailable { hash.update(UnsafeRawBufferPointer($0)) }
       withExtendedLifetime(tensor) { hash.update(UnsafeRawBufferPointer(tensor.bytes)) }
+      try control.update(Double(index + 1) / Double(items.count))
     }
     return hash.finish().map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
   }

@@ -27,6 +27,30 @@ internal import Tensors
   }
 }
 
+@c @implementation public func meddino_image_read_with(
+  _ context: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<meddino_file_options>?,
+  _ out: UnsafeMutablePointer<OpaquePointer?>?
+) -> meddino_status {
+  out?.pointee = nil
+  return guarded { () throws(MedDINOError) in
+    let out = try required(out, "out")
+    let context = try object(context, "context", Context.self)
+    out.pointee = handle(try Image.read(try text(path, "path"), context: context, control: try fileControl(options)))
+  }
+}
+
+@c @implementation public func meddino_image_read_for(
+  _ model: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<meddino_file_options>?,
+  _ out: UnsafeMutablePointer<OpaquePointer?>?
+) -> meddino_status {
+  out?.pointee = nil
+  return guarded { () throws(MedDINOError) in
+    let out = try required(out, "out")
+    let model = try object(model, "model", ModelHandle.self).model
+    out.pointee = handle(try model.readImage(try text(path, "path"), control: try fileControl(options)))
+  }
+}
+
 @c @implementation public func meddino_image_create(
   _ context: OpaquePointer?, _ copied: UnsafePointer<meddino_volume>?, _ out: UnsafeMutablePointer<OpaquePointer?>?
 ) -> meddino_status {
@@ -48,6 +72,14 @@ internal import Tensors
 @c @implementation public func meddino_image_write(_ image: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> meddino_status {
   guarded { () throws(MedDINOError) in
     try object(image, "image", Image.self).write(to: try text(path, "path"))
+  }
+}
+
+@c @implementation public func meddino_image_write_with(
+  _ image: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<meddino_file_options>?
+) -> meddino_status {
+  guarded { () throws(MedDINOError) in
+    try object(image, "image", Image.self).write(to: try text(path, "path"), control: try fileControl(options))
   }
 }
 

@@ -64,6 +64,13 @@ private func modelOptions(_ pointer: UnsafePointer<meddino_model_options>?) thro
   if o.fold_mask != 0 { result.folds = (0..<64).filter { o.fold_mask >> UInt64($0) & 1 == 1 } }
   if let checkpoint = o.checkpoint { result.checkpoint = try text(checkpoint, "options.checkpoint") }
   if let configuration = o.configuration { result.configuration = try text(configuration, "options.configuration") }
+  switch Int(o.rope) {
+  case Int(MEDDINO_ROPE_MODEL): break
+  case Int(MEDDINO_ROPE_BF16): result.encoder.ropePrecision = .bfloat16
+  case Int(MEDDINO_ROPE_F32): result.encoder.ropePrecision = .float32
+  default: throw .invalid("options.rope is \(o.rope), expected a MEDDINO_ROPE_ value")
+  }
+  guard o.reserved == 0 else { throw .invalid("options.reserved is \(o.reserved), expected 0") }
   return result
 }
 
@@ -122,12 +129,6 @@ private func modelOptions(_ pointer: UnsafePointer<meddino_model_options>?) thro
     var list: [Model] = []
     for index in 0..<count { list.append(try object(models[index], "models[\(index)]", ModelHandle.self).model) }
     out.pointee = handle(ModelHandle(try Model.combine(list)))
-  }
-}
-
-@c @implementation public func meddino_model_save(_ model: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> meddino_status {
-  guarded { () throws(MedDINOError) in
-    try object(model, "model", ModelHandle.self).model.save(to: try text(path, "path"))
   }
 }
 

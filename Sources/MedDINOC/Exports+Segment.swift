@@ -33,11 +33,7 @@ struct ParsedRun: @unchecked Sendable {
     }
     guard (-1...3).contains(raw.mirror_axes) else { throw .invalid("options.mirror_axes is \(raw.mirror_axes), expected -1 to 3") }
     if raw.mirror_axes >= 0 { options.mirrorAxes = (0...1).filter { raw.mirror_axes >> $0 & 1 == 1 } }
-    switch Int(raw.precision) {
-    case Int(MEDDINO_PRECISION_MODEL), Int(MEDDINO_PRECISION_F32): options.precision = .float32
-    case Int(MEDDINO_PRECISION_BF16): options.precision = .bfloat16
-    default: throw .invalid("options.precision is \(raw.precision), expected a MEDDINO_PRECISION_ value")
-    }
+    options.precision = try precision(raw.precision)
     guard raw.reserved == 0 else { throw .invalid("options.reserved is \(raw.reserved), expected 0") }
     options.segmentation.bodyCrop = raw.body_crop != 0
     if raw.max_bytes > 0 { options.maxBytes = Int(clamping: raw.max_bytes) }
@@ -74,6 +70,15 @@ struct ParsedRun: @unchecked Sendable {
       guard let progress else { return true }
       return stage.withCString { progress(user, fraction, $0) } == 0
     }
+  }
+}
+
+/// A MEDDINO_PRECISION_ value of options.
+func precision(_ value: Int32) throws(MedDINOError) -> Precision {
+  switch Int(value) {
+  case Int(MEDDINO_PRECISION_MODEL), Int(MEDDINO_PRECISION_F32): return .float32
+  case Int(MEDDINO_PRECISION_BF16): return .bfloat16
+  default: throw .invalid("options.precision is \(value), expected a MEDDINO_PRECISION_ value")
   }
 }
 

@@ -15,8 +15,8 @@ struct MeddinoCommand: ParsableCommand {
       """,
     version: Build.version,
     subcommands: [
-      SegmentCommand.self, EvaluateCommand.self, PostprocessCommand.self, FeaturesCommand.self, InfoCommand.self, ConvertCommand.self,
-      InitCommand.self, PhantomCommand.self,
+      SegmentCommand.self, DatasetCommand.self, PlanCommand.self, FinetuneCommand.self, EvaluateCommand.self, PostprocessCommand.self,
+      FeaturesCommand.self, InfoCommand.self, ConvertCommand.self, InitCommand.self, PhantomCommand.self,
       BenchCommand.self, LogitsCommand.self,
     ])
 }
@@ -34,17 +34,17 @@ struct CommonOptions: ParsableArguments {
 
   func context() throws -> Context {
     let log = verbose ? Log(threshold: .info) { level, message in note("\(level): \(message)") } : .silent
-    return try Context(threads: threads, maxBytes: try maxMemory.map(byteCount), log: log)
+    return try Context(threads: threads, maxBytes: try maxMemory.map { try byteCount($0) }, log: log)
   }
 }
 
 /// "8G", "500M", "1000" in bytes. Throws: `.invalid`.
-func byteCount(_ text: String) throws -> Int {
+func byteCount(_ text: String, _ option: String = "--max-memory") throws -> Int {
   let units: [(Character, Int)] = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)]
   let unit = units.first { text.uppercased().last == $0.0 }
   let digits = unit == nil ? text : String(text.dropLast())
   guard let value = Double(digits), value > 0, value * Double(unit?.1 ?? 1) < 9e18 else {
-    throw MedDINOError.invalid("--max-memory is \"\(text)\", expected a size such as 8G")
+    throw MedDINOError.invalid("\(option) is \"\(text)\", expected a size such as 8G")
   }
   return Int(value * Double(unit?.1 ?? 1))
 }

@@ -40,7 +40,8 @@ struct InfoCommand: ParsableCommand {
         model.labels.map { label in
           JSON.object(
             ("value", .integer(label.value)), ("name", .string(label.name)),
-            ("rgba", .integers([label.red, label.green, label.blue, label.alpha].map(Int.init))))
+            ("rgba", .integers([label.red, label.green, label.blue, label.alpha].map(Int.init))),
+            ("coding_scheme", label.codingScheme.map(JSON.string) ?? .null), ("code", label.code.map(JSON.string) ?? .null))
         })
     }
     for key in ["licence", "provenance", "sha256", "postprocessing"] { if let value = model.metadata[key] { object[key] = .string(value) } }
@@ -127,7 +128,8 @@ struct InitCommand: ParsableCommand {
 
   private func text() throws -> JSON {
     if config != nil, plans != nil || dataset != nil || configuration != nil || taps != nil || encoder != nil {
-      throw MedDINOError.invalid("--config holds the whole configuration: --encoder, --plans, --dataset, --configuration and --taps have no place beside it")
+      throw MedDINOError.invalid(
+        "--config holds the whole configuration: --encoder, --plans, --dataset, --configuration and --taps have no place beside it")
     }
     if let config { return try JSON.parse(try InputFile.contents(config), source: config) }
     let network = try EncoderConfiguration.preset(encoder ?? "meddinov3_vitb16")

@@ -34,18 +34,16 @@ struct SegmentCommand: ParsableCommand {
 
   func run() throws {
     try perform {
-      try checkOutputs([("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])], inputs: images)
+      try checkOutputs(
+        [("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])],
+        inputs: images)
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       guard let task = opened.task else { throw opened.noDecoderError }
       let options = try runOptions(context)
       let control = Terminal.control(quiet: common.quiet)
       let start = Terminal.seconds()
-      guard let reader = NIfTI.Reader(rawValue: task.plan.imageReader) else {
-        throw MedDINOError.unsupported(
-          "the plan reads images with \(task.plan.imageReader); files are read as \(NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", "))"
-        )
-      }
+      let reader = try opened.imageReader()
       var inputs: [NIfTI.Image] = []
       for path in images { inputs.append(try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)) }
       guard let first = inputs.first else { throw MedDINOError.invalid("no image given") }
@@ -62,7 +60,9 @@ struct SegmentCommand: ParsableCommand {
   }
 
   private func allocate(_ dtype: DType, _ channels: Int, _ image: NIfTI.Image, _ context: Context) throws -> Volume {
-    try Volume(allocating: dtype, channels: channels, geometry: image.volume.geometry, in: context.budget, "labels")
+    var volume = try Volume(allocating: dtype, channels: channels, geometry: image.volume.geometry, in: context.budget, "labels")
+    volume.isPlane = image.volume.isPlane
+    return volume
   }
 
   private func runOptions(_ context: Context) throws -> RunOptions {
@@ -172,7 +172,9 @@ func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])
     guard FileKind.of(folder) == .directory else {
       throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
     }
-    guard seen.insert(path).inserted else { throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already") }
+    guard seen.insert(path).inserted else {
+      throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already")
+    }
   }
 }
 

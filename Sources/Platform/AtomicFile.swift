@@ -72,6 +72,19 @@ public final class AtomicFile {
     try file.commit()
   }
 
+  /// Copies a file piece by piece. Throws: `.io`.
+  public static func copy(_ source: String, to path: String) throws(MedDINOError) {
+    let input = try InputFile(source)
+    let file = try AtomicFile(path)
+    var position = 0
+    while position < input.size {
+      let piece = try input.bytes(at: position, count: 1 << 20)
+      try file.write(piece)
+      position += piece.count
+    }
+    try file.commit()
+  }
+
   private func flush() throws(MedDINOError) {
     var failure: MedDINOError?
     pending.withUnsafeBytes { raw in do throws(MedDINOError) { try writeThrough(raw) } catch { failure = error } }

@@ -80,6 +80,23 @@ public enum FileKind: Sendable {
   }
 }
 
+/// What changes when a file is written anew: its size and the time of its last change.
+public struct FileStamp: Equatable, Sendable, CustomStringConvertible {
+  public let size: Int
+  public let seconds: Int
+  public let nanoseconds: Int
+  public var description: String { "\(size) \(seconds).\(nanoseconds)" }
+
+  /// Throws: `.io` when there is no such file.
+  public init(_ path: String) throws(MedDINOError) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
+    size = Int(status.st_size)
+    seconds = Int(status.st_mtim.tv_sec)
+    nanoseconds = Int(status.st_mtim.tv_nsec)
+  }
+}
+
 /// Names in a folder, sorted by code point, without "." and "..". Throws: `.io`.
 public func folderEntries(_ path: String) throws(MedDINOError) -> [String] {
   guard let folder = opendir(path) else { throw .io("\(path): \(systemMessage(errno))") }

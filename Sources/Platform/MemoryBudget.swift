@@ -49,7 +49,7 @@ public final class MemoryBudget: Sendable {
     return buffer
   }
 
-  private func reserve(_ byteCount: Int, _ purpose: String) throws(MedDINOError) {
+  fileprivate func reserve(_ byteCount: Int, _ purpose: String) throws(MedDINOError) {
     let refusal: String? = state.withLock { state in
       let index = state.allocations
       state.allocations += 1
@@ -100,4 +100,31 @@ public final class Buffer: @unchecked Sendable {
     return UnsafeMutableBufferPointer(start: pointer.bindMemory(to: type, capacity: count), count: count)
   }
   public var bytes: UnsafeMutableRawBufferPointer { .init(start: pointer, count: byteCount) }
+}
+
+/// Memory that something else allocates, such as a tree of values read from a file, counted against a budget until the charge goes.
+///
+/// Grown by one thread at a time. The budget hears of it in steps, so that a charge may grow by a few bytes cheaply.
+public final class MemoryCharge: Sendable {
+  private static let step = 1 << 16
+  private let budget: MemoryBudget
+  private let purpose: String
+  private let state = Mutex((held: 0, reserved: 0))
+
+  public init(_ budget: MemoryBudget, _ purpose: String) {
+    self.budget = budget
+    self.purpose = purpose
+  }
+  deinit { budget.release(state.withLock { $0.reserved }) }
+
+  /// Counts `byteCount` more. Throws: `.outOfMemory` when the limit does not allow it; what was counted before stays.
+  public func grow(by byteCount: Int) throws(MedDINOError) {
+    let wanted: Int = state.withLock { state in
+      state.held += byteCount
+      return state.held > state.reserved ? max(state.held - state.reserved, Self.step) : 0
+    }
+    guard wanted > 0 else { return }
+    try budget.reserve(wanted, purpose)
+    state.withLock { $0.reserved += wanted }
+  }
 }

@@ -25,6 +25,15 @@ public final class RunControl: @unchecked Sendable {
     self.report = report
   }
 
+  /// A run inside this one that stops with it and reports to `report`: for pieces of work on other threads.
+  public func branch(_ report: Report?) -> RunControl { RunControl(cancellation: cancellation, report: report) }
+
+  /// A run whose whole is the part [from, to] of this one, for work that names stages of its own.
+  public func span(_ from: Double, _ to: Double) -> RunControl {
+    guard let report else { return branch(nil) }
+    return branch { fraction, stage in report(from + (to - from) * fraction, stage) }
+  }
+
   /// Names the stage that follows and the part [from, to] of the whole run that it fills.
   public func begin(_ stage: String, from: Double, to: Double) throws(MedDINOError) {
     self.stage = stage

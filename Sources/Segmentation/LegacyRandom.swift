@@ -1,3 +1,5 @@
+internal import CKernels
+
 /// The MT19937 generator of NumPy's `RandomState`, for the draws that the official pipeline fixes by seed:
 /// foreground locations, fingerprint samples and splits.
 ///
@@ -67,6 +69,15 @@ public struct LegacyRandom: Sendable {
       elements[last] = elements[other]
       elements[other] = kept
     }
+  }
+
+  /// Draws `draws` numbers as `bounded(counts.count - 1)` does and adds 1 to `counts` at each: many draws of few places in
+  /// little memory. At most 2^32 counts.
+  public mutating func count(_ draws: Int, into counts: UnsafeMutableBufferPointer<UInt32>) {
+    guard let base = counts.baseAddress, draws > 0 else { return }
+    var place = Int32(position)
+    ck_legacy_count(&state, &place, UInt32(truncatingIfNeeded: counts.count - 1), Int64(draws), base)
+    position = Int(place)
   }
 
   /// `RandomState.permutation(count)`; for lists whose length is small and known.

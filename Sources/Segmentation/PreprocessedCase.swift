@@ -32,7 +32,7 @@ extension PreprocessedCase {
     in budget: MemoryBudget, control: RunControl = RunControl()
   ) throws(MedDINOError) {
     guard let first = volumes.first else { throw .shape("image has no channels, expected \(configuration.normalization.count)") }
-    let orientation = try VoxelOrientation(plan: plan, geometry: first.geometry)
+    let orientation = try VoxelOrientation(plan: plan, volume: first)
     let source = try CaseChannels(
       volumes.map(orientation.apply), count: configuration.normalization.count, transposeForward: plan.transposeForward)
     let grid = source.grid
@@ -44,17 +44,17 @@ extension PreprocessedCase {
     let target = [grid.spacing[0]] + configuration.spacing
     let shape = try CasePreparation.targetShape(scan.nonzeroBox.shape, grid.spacing, target)
     let rule = configuration.dataResampling
-    try control.check()
+    try control.begin("resampling", from: 0.3, to: 0.6)
     data = try Resampling.resampleImage(
       dense.data, to: shape, current: grid.spacing, new: target, order: rule.order, orderZ: rule.orderZ,
-      forceSeparateZ: rule.forceSeparateZ, in: budget)
-    try control.check()
+      forceSeparateZ: rule.forceSeparateZ, in: budget, control: control)
+    try control.begin("resampling", from: 0.6, to: 0.9)
     let labelRule = configuration.labelResampling
     let resampled: Tensor?
     if let cropped = dense.labels {
       resampled = try Resampling.resampleLabels(
         cropped, to: shape, current: grid.spacing, new: target, order: labelRule.order, orderZ: labelRule.orderZ,
-        forceSeparateZ: labelRule.forceSeparateZ, in: budget)
+        forceSeparateZ: labelRule.forceSeparateZ, in: budget, control: control)
     } else {
       resampled = nil
     }

@@ -41,7 +41,7 @@ public struct VolumeSegmentation: Sendable {
   ) throws(MedDINOError) -> SegmentationReport {
     try check(channels, labels: labels, probabilities: probabilities, options: options)
     guard let first = channels.first else { throw .shape("image has no channels, expected \(configuration.normalization.count)") }
-    let orientation = try VoxelOrientation(plan: plan, geometry: first.geometry)
+    let orientation = try VoxelOrientation(plan: plan, volume: first)
     let span = progress.upperBound - progress.lowerBound
     let prepared = progress.lowerBound + span * 0.02
     try control.begin("prepare", from: progress.lowerBound, to: prepared)
@@ -66,7 +66,22 @@ public struct VolumeSegmentation: Sendable {
     let largest = scheme.heads.map(\.value).filter { options.labelSubset?.contains($0) ?? true }.max() ?? 0
     try VolumeSink.checkLabels(labels, dims: dims, largest: largest)
     if let probabilities { try VolumeSink.checkScores(probabilities, dims: dims, channels: scheme.heads.count) }
+    try checkMemory(channels, labels: labels, probabilities: probabilities)
     try check(options, dims: dims)
+  }
+
+  /// Results have memory of their own: slices are written while later ones are still to be read. Throws: `.invalid`.
+  private func checkMemory(_ channels: [Volume], labels: Volume, probabilities: Volume?) throws(MedDINOError) {
+    for (name, result) in [("labels", labels), ("probabilities", probabilities)] {
+      guard let result else { continue }
+      do throws(MedDINOError) { try VolumeCheck.separateVoxels(result) } catch {
+        throw MedDINOError(error.kind, "\(name).\(error.message)")
+      }
+      for (index, channel) in channels.enumerated() {
+        try VolumeCheck.separateMemory(result, name, channel, "channels[\(index)]")
+      }
+    }
+    if let probabilities { try VolumeCheck.separateMemory(labels, "labels", probabilities, "probabilities") }
   }
 
   func check(_ options: SegmentationOptions, dims: [Int]) throws(MedDINOError) {

@@ -10,11 +10,16 @@ public struct VoxelOrientation: Sendable {
   private let steps: [(axis: Int, reversed: Bool)]?
   private let dims: [Int]
 
-  /// What the reader named in the plan does to a volume of this geometry.
+  /// What the reader named in the plan does to a volume of this geometry; without a plan: nothing.
   /// Throws: `.invalid` when the directions are linearly dependent.
-  public init(plan: Plan, geometry: Geometry) throws(MedDINOError) {
+  public init(plan: Plan?, geometry: Geometry) throws(MedDINOError) {
     dims = geometry.dims
-    steps = plan.imageReader == "NibabelIOWithReorient" ? try geometry.orientation().steps(to: .ras) : nil
+    steps = plan?.imageReader == "NibabelIOWithReorient" ? try geometry.orientation().steps(to: .ras) : nil
+  }
+
+  /// The same for a volume, which its own reader may have turned already. Throws: as above.
+  public init(plan: Plan, volume: Volume) throws(MedDINOError) {
+    try self.init(plan: volume.isReoriented ? nil : plan, geometry: volume.geometry)
   }
 
   public func apply(_ volume: Volume) -> Volume { steps.map { volume.rearranged($0) } ?? volume }

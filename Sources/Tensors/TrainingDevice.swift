@@ -14,7 +14,7 @@ public protocol TrainingDevice: Device {
   /// output [rows, outputs] = input [rows, inputs] · weight [outputs, inputs]ᵀ + bias. Throws: `.outOfMemory`.
   func linear(_ input: Tensor, weight: Tensor, bias: Tensor?, precision: Precision, into output: Tensor) throws(MedDINOError)
 
-  /// Of `linear`. `gradient` [rows, outputs]; what is nil in `into` is not computed.
+  /// Of `linear`. `gradient` [rows, outputs]; what is nil in `into` is not computed, and without a weight gradient the input is not read.
   func linearBackward(
     _ gradient: Tensor, input: Tensor, weight: Tensor, precision: Precision, into result: LinearGradients
   ) throws(MedDINOError)
@@ -40,11 +40,14 @@ public protocol TrainingDevice: Device {
   /// Shapes: stream [images, tokens, dim], branch [kept, tokens, dim]. The branch stays as it is.
   func addResidual(_ branch: Tensor, indices: [Int]?, scale: Float, gamma: Tensor?, to stream: Tensor)
   /// Of `addResidual`: branchGradient = scale · gamma · gradient[indices]; gammaGradient += the sum over rows of scale · gradient · branch.
+  /// Without a gamma gradient the branch is not read.
   func addResidualBackward(
     _ gradient: Tensor, branch: Tensor, indices: [Int]?, scale: Float, gamma: Tensor?, branchGradient: Tensor, gammaGradient: Tensor?
   ) throws(MedDINOError)
   /// Of `gatherImages`: target[indices[i]] += gradient[i]. The indices are distinct.
   func scatterAddImages(_ gradient: Tensor, _ indices: [Int], to target: Tensor)
+  /// Of `gatherPatches`: pixels of the images += those of the patches; dropped pixels stay as they are.
+  func scatterAddPatches(_ gradient: Tensor, size: Int, to images: Tensor)
 
   // MARK: attention and tokens
 

@@ -50,6 +50,7 @@ struct PickleMachine {
   /// Position and size of a storage's member, by key.
   let findStorage: (String) -> (offset: Int, size: Int)?
   let limits: Limits
+  let budget: MemoryBudget
 
   var at = 0
   var stack: [Item] = []
@@ -59,19 +60,32 @@ struct PickleMachine {
   var storages: [Storage] = []
   var tensors: [TorchTensor] = []
   var copied = 0
+  /// Elements and text keys that `nodes` hold.
+  var elements = 0
+  var keys = 0
+  private var longestStack = 0
 
   init(
-    _ bytes: UnsafeRawBufferPointer, source: String, limits: Limits = Limits(),
+    _ bytes: UnsafeRawBufferPointer, source: String, limits: Limits = Limits(), in budget: MemoryBudget,
     findStorage: @escaping (String) -> (offset: Int, size: Int)?
   ) {
     self.bytes = bytes
     self.source = source
     self.limits = limits
+    self.budget = budget
     self.findStorage = findStorage
   }
 
-  /// Throws: `.format` for a damaged pickle, `.unsupported` for what a pickle may say but this reader refuses.
-  mutating func run() throws(MedDINOError) -> PickleValue {
+  /// What the pickle says, and the memory it takes: to be kept as long as the value.
+  ///
+  /// Throws: `.format` for a damaged pickle, `.unsupported` for what a pickle may say but this reader refuses, `.outOfMemory` when
+  /// what it makes does not fit the budget.
+  mutating func run() throws(MedDINOError) -> (value: PickleValue, charge: MemoryCharge) {
+    let arena = MemoryCharge(budget, "objects of the pickle of \(source)")
+    // Texts and bytes are no longer than what they were read from; a short one takes the room of three times its bytes.
+    let texts = MemoryCharge(budget, "texts of the pickle of \(source)")
+    try texts.grow(by: 3 * bytes.count)
+    var counted = 0
     var operations = 0
     while true {
       operations += 1
@@ -81,11 +95,29 @@ struct PickleMachine {
       let opcode = try byte()
       if opcode == UInt8(ascii: ".") { break }
       try step(opcode)
+      longestStack = max(longestStack, stack.count)
+      let held = arenaBytes
+      if held > counted {
+        try arena.grow(by: held - counted)
+        counted = held
+      }
     }
     let result = try pop()
     guard stack.isEmpty, marks.isEmpty else { throw fault("it ends with values left over") }
-    var builder = PickleTree(nodes: nodes, tensors: tensors, source: source)
-    return try builder.value(result)
+    try texts.grow(by: copied)
+    var builder = PickleTree(nodes: nodes, tensors: tensors, source: source, texts)
+    let value = try builder.value(result)
+    withExtendedLifetime(arena) {}
+    return (value, texts)
+  }
+
+  /// About what the machine's arrays and tables take: they grow by doubling.
+  private var arenaBytes: Int {
+    let item = 2 * MemoryLayout<Item>.stride
+    let perNode = 2 * MemoryLayout<Node>.stride + 32
+    let perTensor = 2 * (MemoryLayout<TorchTensor>.stride + MemoryLayout<Storage>.stride) + 128
+    let table = nodes.count * perNode + keys * 64 + memo.count * (item + 16)
+    return table + (elements + longestStack) * item + (storages.count + tensors.count) * perTensor + copied
   }
 
   func fault(_ reason: String) -> MedDINOError { .format("\(source): damaged pickle at byte \(at): \(reason)") }
@@ -143,6 +175,7 @@ struct PickleMachine {
   }
   mutating func make(_ kind: Node.Kind, _ items: [Item] = []) -> Item {
     nodes.append(Node(kind: kind, items: items))
+    elements += items.count
     return .node(nodes.count - 1)
   }
   mutating func makeDict(_ pairs: [Item]) throws(MedDINOError) -> Item {
@@ -168,90 +201,18 @@ struct PickleMachine {
           continue
         }
         nodes[index].places[key] = nodes[index].items.count
+        keys += 1
       }
       nodes[index].items.append(pairs[place])
       nodes[index].items.append(pairs[place + 1])
+      elements += 2
     }
   }
   mutating func append(_ target: Item, _ items: [Item]) throws(MedDINOError) {
     if case .opaque = target { return }
     guard case .node(let index) = target, nodes[index].kind == .list else { throw fault("values are added to what is no list") }
     nodes[index].items.append(contentsOf: items)
-  }
-}
-
-/// Turns the machine's arena into values, each object once, refusing circles and depths that would cost stack.
-private struct PickleTree {
-  static let depthLimit = 128
-  /// Lists made from one another share their elements only until here.
-  private var elementsLeft = 1 << 23
-  private enum State {
-    case unseen, open
-    case done(PickleValue, height: Int)
-  }
-  let nodes: [PickleMachine.Node]
-  let tensors: [TorchTensor]
-  let source: String
-  private var states: [State]
-
-  init(nodes: [PickleMachine.Node], tensors: [TorchTensor], source: String) {
-    self.nodes = nodes
-    self.tensors = tensors
-    self.source = source
-    states = Array(repeating: .unseen, count: nodes.count)
-  }
-
-  mutating func value(_ item: PickleMachine.Item) throws(MedDINOError) -> PickleValue { try resolve(item, depth: 0).value }
-
-  private mutating func resolve(_ item: PickleMachine.Item, depth: Int) throws(MedDINOError) -> (value: PickleValue, height: Int) {
-    switch item {
-    case .none: return (.none, 0)
-    case .bool(let value): return (.bool(value), 0)
-    case .int(let value): return (.int(value), 0)
-    case .double(let value): return (.double(value), 0)
-    case .string(let value): return (.string(value), 0)
-    case .bytes(let value): return (.bytes(value), 0)
-    case .global(let name), .opaque(let name): return (.opaque(dotted(name)), 0)
-    case .storage: return (.opaque("torch.storage"), 0)
-    case .tensor(let index): return (.tensor(tensors[index]), 0)
-    case .node(let index): return try resolve(node: index, depth: depth)
-    }
-  }
-
-  private mutating func resolve(node index: Int, depth: Int) throws(MedDINOError) -> (value: PickleValue, height: Int) {
-    switch states[index] {
-    case .done(let value, let height):
-      guard depth + height <= Self.depthLimit else { throw tooDeep }
-      return (value, height)
-    case .open: throw .format("\(source): damaged pickle: an object contains itself")
-    case .unseen: break
-    }
-    guard depth < Self.depthLimit else { throw tooDeep }
-    elementsLeft -= nodes[index].items.count
-    guard elementsLeft >= 0 else { throw .format("\(source): damaged pickle: it is larger than any checkpoint") }
-    states[index] = .open
-    var values: [PickleValue] = []
-    values.reserveCapacity(nodes[index].items.count)
-    var height = 0
-    for item in nodes[index].items {
-      let part = try resolve(item, depth: depth + 1)
-      values.append(part.value)
-      height = max(height, part.height)
-    }
-    let value = assemble(nodes[index].kind, values)
-    states[index] = .done(value, height: height + 1)
-    return (value, height + 1)
-  }
-
-  private var tooDeep: MedDINOError { .format("\(source): damaged pickle: nested deeper than \(Self.depthLimit)") }
-
-  private func assemble(_ kind: PickleMachine.Node.Kind, _ values: [PickleValue]) -> PickleValue {
-    switch kind {
-    case .list: .list(values)
-    case .tuple: .tuple(values)
-    case .numpyType: .opaque("numpy.dtype")
-    case .dict: .dict(stride(from: 0, to: values.count, by: 2).map { (key: values[$0], value: values[$0 + 1]) })
-    }
+    elements += items.count
   }
 }
 

@@ -10,6 +10,8 @@ public final class TorchArchive: Sendable {
   public let root: PickleValue
   /// The elements are big-endian.
   let isSwapped: Bool
+  /// The memory that `root` takes.
+  private let charge: MemoryCharge
   static let pickleLimit = 64 << 20
 
   /// True when the first bytes are those of such a file or of one of PyTorch's older formats.
@@ -38,10 +40,10 @@ public final class TorchArchive: Sendable {
     }
     let text = try budget.allocate(pickle.size, "pickle of \(source.name)")
     try source.read(at: pickle.offset, into: text.bytes)
-    var machine = PickleMachine(UnsafeRawBufferPointer(text.bytes), source: source.name) { key in
+    var machine = PickleMachine(UnsafeRawBufferPointer(text.bytes), source: source.name, in: budget) { key in
       members[top + "data/" + key].map { ($0.offset, $0.size) }
     }
-    root = try machine.run()
+    (root, charge) = try machine.run()
     withExtendedLifetime(text) {}
   }
 

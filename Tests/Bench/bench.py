@@ -1,6 +1,6 @@
-"""Forward passes of the installed meddino beside those of peers on the same network, in turns, in one run.
+"""Forward passes and training steps of the installed meddino beside those of peers on the same network, in turns, in one run.
 
-usage: bench.py STAGE [--threads N] [--rounds N] [--sizes 512,896] [--peers torch,openvino] [--output FILE]
+usage: bench.py STAGE [--threads N] [--rounds N] [--sizes 512,896] [--train-sizes 512] [--peers torch,openvino] [--output FILE]
 Every peer has a process of its own. A round is one pass of the peer, then one of meddino, each after a warm-up. A round during
 which other processes took more than 5 % of the processors is repeated while time allows; the quietest rounds count.
 """
@@ -40,15 +40,25 @@ def child_seconds(process=None):
     return total
 
 
-def ours(stage, size, precision, options):
+def ours(stage, size, precision, options, kind="forward"):
+    """Seconds and peak bytes of one forward pass or training step ("train", "recompute") after a warm-up."""
     command = [
         os.path.join(stage, "bin/meddino"), "bench", "--size", size, "--precision", precision, "--runs", 1, "--threads", options.threads,
         "--classes", options.classes, "--json"]
+    command += {"forward": [], "train": ["--train"], "recompute": ["--train", "--recompute"]}[kind]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"meddino bench: exit {done.returncode}: {done.stderr.strip()}")
     result = json.loads(done.stdout)
-    return result["median_seconds"], result["peak_rss_bytes"]
+    if kind == "forward":
+        return result["median_seconds"], result["peak_rss_bytes"]
+    return result["seconds"], result["peak_bytes"]
+
+
+def trains(stage):
+    """Whether this meddino can time a training step."""
+    done = subprocess.run([os.path.join(stage, "bin/meddino"), "bench", "--help"], capture_output=True, text=True)
+    return "--train" in done.stdout
 
 
 def worker(name, precision, size, options, file):
@@ -72,19 +82,20 @@ class Peer:
         self.process.wait()
 
 
-def compare(stage, name, size, precision, options, file):
+def compare(stage, name, size, precision, options, file, kind="forward"):
     """One row of the table."""
-    title = f"forward/{size}/{precision} vs {name}"
-    peer = Peer(worker(name, precision, size, options, file))
+    title = f"{kind}/{size}/{precision} vs {name}"
+    peer = Peer(worker(name if kind == "forward" else name + "-train", precision, size, options, file))
+    patience = options.patience * (1 if kind == "forward" else 4)
     attempts, start = [], time.time()
     while sum(share <= QUIET for share, *_ in attempts) < options.rounds:
-        late = time.time() - start > options.patience * size * size / 512 / 512
+        late = time.time() - start > patience * size * size / 512 / 512
         if late and len(attempts) >= options.rounds:
             break
         used, own, begun = busy_seconds(), child_seconds(peer.process), time.time()
         theirs = peer.run()
         peer.process.send_signal(signal.SIGSTOP)  # idle threads that spin would be in meddino's way
-        mine = ours(stage, size, precision, options)
+        mine = ours(stage, size, precision, options, kind)
         peer.process.send_signal(signal.SIGCONT)
         others = busy_seconds() - used - (child_seconds(peer.process) - own)
         attempts.append((max(others, 0) / (time.time() - begun) / (os.cpu_count() or 1), mine, theirs))
@@ -93,8 +104,8 @@ def compare(stage, name, size, precision, options, file):
     disturbance, pairs = chosen[-1][0], [attempt[1:] for attempt in chosen]
     mine, other = ([pair[side][0] for pair in pairs] for side in (0, 1))
     row = {
-        "name": title, "peer": name, "size": size, "precision": precision, "threads": options.threads, "rounds": options.rounds,
-        "disturbance": disturbance,
+        "name": title, "kind": kind, "peer": name, "size": size, "precision": precision, "threads": options.threads,
+        "rounds": options.rounds, "disturbance": disturbance,
         "ours_median_seconds": statistics.median(mine), "peer_median_seconds": statistics.median(other),
         "ratio": statistics.median(other) / statistics.median(mine), "ours_spread": max(mine) - min(mine),
         "peer_spread": max(other) - min(other), "ours_peak_bytes": max(pair[0][1] for pair in pairs),
@@ -112,6 +123,7 @@ def main():
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", default="512,896")
+    parser.add_argument("--train-sizes", default="512", help="sizes of the training rows (batch 1, beside torch alone); empty for none")
     parser.add_argument("--classes", type=int, default=16)
     parser.add_argument("--peers", default="torch,openvino")
     parser.add_argument("--patience", type=float, default=12, help="seconds a row at 512 may take to find quiet rounds; more at 896")
@@ -124,18 +136,34 @@ def main():
     rows, start = [], time.time()
     output = pathlib.Path(options.output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    for name in options.peers.split(","):
+
+    def add(*arguments):
+        rows.append(compare(options.stage, *arguments))
+        output.write_text(json.dumps({"version": version, "load_at_start": load, "rows": rows}, indent=2) + "\n")
+
+    for name in filter(None, options.peers.split(",")):
         if name == "openvino" and subprocess.run([sys.executable, "-c", "import openvino"], capture_output=True).returncode:
             print("openvino: skipped, not installed (pip install openvino)")
             continue
-        for size in map(int, options.sizes.split(",")):
+        for size in map(int, filter(None, options.sizes.split(","))):
             with tempfile.TemporaryDirectory(prefix="meddino-bench-") as folder:
                 file = os.path.join(folder, "network.xml")
                 if name == "openvino":
                     subprocess.run(worker("convert", "f32", size, options, file), check=True, capture_output=True)
                 for precision in ("f32", "bf16"):
-                    rows.append(compare(options.stage, name, size, precision, options, file))
-                    output.write_text(json.dumps({"version": version, "load_at_start": load, "rows": rows}, indent=2) + "\n")
+                    add(name, size, precision, options, file)
+    sizes = [int(size) for size in options.train_sizes.split(",") if size]
+    if sizes and not trains(options.stage):
+        print("train: skipped, this meddino bench has no --train")
+        sizes = []
+    for size in sizes:
+        for precision in ("f32", "bf16"):
+            for kind in ("train", "recompute"):
+                add("torch", size, precision, options, "-", kind)
+    for row in rows:
+        if row["kind"] != "forward":
+            memory = row["ours_peak_bytes"] / row["peer_peak_bytes"]
+            print(f"{row['name']}: {row['ratio']:.2f} times as fast, {100 * memory:.0f} % of the peak memory")
     print(f"{output} in {time.time() - start:.0f} s")
 
 

@@ -1,8 +1,9 @@
 """A peer's network in a process of its own, run on request.
 
-usage: worker.py torch|openvino f32|bf16 SIZE THREADS CLASSES FILE
-Prints "ready"; then for every line read the seconds of one forward pass and the peak resident bytes as JSON. "convert" in place of
-a peer's name writes OpenVINO's form of the network to FILE, which the openvino worker reads: its memory is then its own.
+usage: worker.py torch|torch-train|openvino f32|bf16 SIZE THREADS CLASSES FILE
+Prints "ready"; then for every line read the seconds of one forward pass (of one training step: forward, loss, backward and AdamW) and
+the peak resident bytes as JSON. "convert" in place of a peer's name writes OpenVINO's form of the network to FILE, which the openvino
+worker reads: its memory is then its own.
 """
 import json
 import os
@@ -35,6 +36,20 @@ def torch_forward():
     return forward
 
 
+def torch_train():
+    """MedDINOv3's fine-tuning step, batch 1, drop path 0 (with one item it drops nothing anyway)."""
+    import network as networks
+    import torch
+    import training
+    torch.set_num_threads(threads)
+    model = networks.make(seed=1, classes=classes)
+    optimizer = training.make_optimizer(model)
+    random = torch.Generator().manual_seed(1)
+    image = torch.randn(1, 1, size, size, generator=random)
+    target = torch.randint(classes, (1, size, size), generator=random)
+    return lambda: training.step(model, optimizer, image, target, bfloat16=precision == "bf16")
+
+
 def convert():
     import openvino
     import network as networks
@@ -58,7 +73,7 @@ def openvino_forward():
 if peer == "convert":
     convert()
     raise SystemExit
-forward = torch_forward() if peer == "torch" else openvino_forward()
+forward = {"torch": torch_forward, "torch-train": torch_train, "openvino": openvino_forward}[peer]()
 forward()  # warm-up
 print("ready", flush=True)
 for _ in sys.stdin:

@@ -45,6 +45,10 @@ for cxx in g++ clang++; do
   done
 done
 
+for part in "$stage"/include/meddino/*.hpp; do
+  must "meddino/$(basename "$part") alone" g++ -std=c++11 "${strict[@]}" "${flags[@]}" -fsyntax-only -x c++ -include "$part" /dev/null
+done
+
 tests=()
 for source in "$here"/test_*.c; do
   name=$(basename "$source" .c)
@@ -67,11 +71,18 @@ must "run segment.cpp" "$work/segment_cpp" "$work/m.safetensors" "$work/labels_c
 must "labels of segment.cpp" test -s "$work/labels_cpp.nii.gz"
 if "$work/segment_c" "$work/m.safetensors" /no/such/file.nii "$work/x.nii.gz" 2>/dev/null; then bad "segment.c accepts a missing file"; else good; fi
 
+# A plan that reorients: command line and C give the same file.
+must "segment of the command line" "$stage/bin/meddino" segment "$work/reorient.safetensors" "$work/odd.nii.gz" -o "$work/odd_command.nii.gz" --quiet
+must "segment.c with a plan that reorients" "$work/segment_c" "$work/reorient.safetensors" "$work/odd.nii.gz" "$work/odd_c.nii.gz"
+must "command line and segment.c agree" cmp "$work/odd_command.nii.gz" "$work/odd_c.nii.gz"
+
 python=${MEDDINO_PYTHON:-python3}
 if "$python" -c 'import numpy' 2>/dev/null; then
   for script in "$root"/Tests/Python/test_*.py; do counted "$(basename "$script")" "$python" -B "$script"; done
   must "run segment.py" "$python" -B "$root/Examples/python/segment.py" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_py.nii.gz"
   must "segment.py and segment.c agree" cmp "$work/labels_c.nii.gz" "$work/labels_py.nii.gz"
+  must "segment.py with a plan that reorients" "$python" -B "$root/Examples/python/segment.py" "$work/reorient.safetensors" "$work/odd.nii.gz" "$work/odd_py.nii.gz"
+  must "segment.py and segment.c agree where the plan reorients" cmp "$work/odd_c.nii.gz" "$work/odd_py.nii.gz"
 else
   echo "skipped: python3 with numpy is not installed"
 fi

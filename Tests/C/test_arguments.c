@@ -28,6 +28,23 @@ static void null_arguments(void) {
   meddino_model_options_init(NULL, 64);
   meddino_run_options_init(NULL, 64);
   meddino_feature_options_init(NULL, 64);
+  meddino_file_options_init(NULL, 64);
+  meddino_save_options_init(NULL, 64);
+  image = (void *)1;
+  FAILS_NAMING(MEDDINO_E_INVALID, "context", meddino_image_read_with(NULL, "a.nii", NULL, &image));
+  CHECK(image == NULL);
+  FAILS_NAMING(MEDDINO_E_INVALID, "path", meddino_image_read_with(context, NULL, NULL, &image));
+  FAILS_NAMING(MEDDINO_E_INVALID, "out", meddino_image_read_with(context, "a.nii", NULL, NULL));
+  image = (void *)1;
+  FAILS_NAMING(MEDDINO_E_INVALID, "model", meddino_image_read_for(NULL, "a.nii", NULL, &image));
+  CHECK(image == NULL);
+  FAILS_NAMING(MEDDINO_E_INVALID, "path", meddino_image_read_for(model, NULL, NULL, &image));
+  FAILS_NAMING(MEDDINO_E_INVALID, "out", meddino_image_read_for(model, "a.nii", NULL, NULL));
+  FAILS_NAMING(MEDDINO_E_INVALID, "image", meddino_image_write_with(NULL, "a.nii", NULL));
+  FAILS_NAMING(MEDDINO_E_INVALID, "model", meddino_model_save_with(NULL, "a", NULL));
+  FAILS_NAMING(MEDDINO_E_INVALID, "path", meddino_model_save_with(model, NULL, NULL));
+  FAILS_NAMING(MEDDINO_E_INVALID, "model", meddino_model_verify(NULL, NULL));
+  image = (void *)1;
   FAILS_NAMING(MEDDINO_E_INVALID, "out", meddino_context_create(NULL, NULL));
   FAILS_NAMING(MEDDINO_E_INVALID, "volume", meddino_volume_check(NULL));
   FAILS_NAMING(MEDDINO_E_INVALID, "context", meddino_image_read(NULL, "a.nii", &image));
@@ -152,6 +169,24 @@ static meddino_status use_model(const void *options) {
   meddino_model_release(made);
   return status;
 }
+static char image_path[256], written_path[256];
+static meddino_status use_read(const void *options) {
+  meddino_image *made = NULL;
+  const meddino_status status = meddino_image_read_with(context, image_path, options, &made);
+  meddino_image_release(made);
+  return status;
+}
+static meddino_status use_read_for(const void *options) {
+  meddino_image *made = NULL;
+  const meddino_status status = meddino_image_read_for(model, image_path, options, &made);
+  meddino_image_release(made);
+  return status;
+}
+static meddino_image *written;
+static meddino_status use_write(const void *options) { return meddino_image_write_with(written, image_path, options); }
+static meddino_status use_save(const void *options) { return meddino_model_save_with(model, written_path, options); }
+static meddino_model *stored;
+static meddino_status use_verify(const void *options) { return meddino_model_verify(stored, options); }
 static meddino_status use_run(const void *options) { return tiny_segment(model, &small, options); }
 static meddino_status use_estimate(const void *options) {
   meddino_estimate out = {.struct_size = sizeof out};
@@ -195,7 +230,8 @@ static void init_functions(void) {
   void (*const inits[])(void *, size_t) = {
     (void (*)(void *, size_t))(void (*)(void))meddino_context_options_init, (void (*)(void *, size_t))(void (*)(void))meddino_volume_init,
     (void (*)(void *, size_t))(void (*)(void))meddino_model_options_init, (void (*)(void *, size_t))(void (*)(void))meddino_run_options_init,
-    (void (*)(void *, size_t))(void (*)(void))meddino_feature_options_init,
+    (void (*)(void *, size_t))(void (*)(void))meddino_feature_options_init, (void (*)(void *, size_t))(void (*)(void))meddino_file_options_init,
+    (void (*)(void *, size_t))(void (*)(void))meddino_save_options_init,
   };
   for (size_t i = 0; i < sizeof inits / sizeof *inits; i++) {
     for (size_t size = 0; size < 300; size += size < 8 ? 1 : 4) {
@@ -339,6 +375,37 @@ static void context_options(void) {
   FAILS_NAMING(MEDDINO_E_INVALID, "parallel_width", meddino_context_create(&o, &made));
 }
 
+static void file_options(const char *folder) {
+  meddino_file_options file_valid;
+  meddino_save_options save_valid;
+  meddino_file_options_init(&file_valid, sizeof file_valid);
+  meddino_save_options_init(&save_valid, sizeof save_valid);
+  CHECK(file_valid.progress == NULL && file_valid.cancel == NULL && save_valid.precision == MEDDINO_PRECISION_MODEL);
+  snprintf(image_path, sizeof image_path, "%s/arguments.nii.gz", folder);
+  snprintf(written_path, sizeof written_path, "%s/arguments_saved.safetensors", folder);
+  NEED(meddino_image_create(context, &small.in, &written));
+  NEED(meddino_model_open(context, model_path, NULL, &stored));
+  struct_sizes("write options", &file_valid, sizeof file_valid, use_write);
+  struct_sizes("read options", &file_valid, sizeof file_valid, use_read);
+  struct_sizes("read_for options", &file_valid, sizeof file_valid, use_read_for);
+  struct_sizes("verify options", &file_valid, sizeof file_valid, use_verify);
+  struct_sizes("save options", &save_valid, sizeof save_valid, use_save);
+  save_valid.precision = 3;
+  FAILS_NAMING(MEDDINO_E_INVALID, "precision", use_save(&save_valid));
+  save_valid.precision = 0, save_valid.reserved = 1;
+  FAILS_NAMING(MEDDINO_E_INVALID, "reserved", use_save(&save_valid));
+  meddino_model_options o;
+  meddino_model_options_init(&o, sizeof o);
+  o.rope = 3;
+  FAILS_NAMING(MEDDINO_E_INVALID, "rope", use_model(&o));
+  o.rope = -1;
+  FAILS_NAMING(MEDDINO_E_INVALID, "rope", use_model(&o));
+  o.rope = 0, o.reserved = 1;
+  FAILS_NAMING(MEDDINO_E_INVALID, "reserved", use_model(&o));
+  meddino_image_release(written);
+  meddino_model_release(stored);
+}
+
 int main(int count, char **arguments) {
   const char *folder = count > 1 ? arguments[1] : ".";
   context = tiny_context(1);
@@ -361,6 +428,7 @@ int main(int count, char **arguments) {
   struct_sizes("run_options", &run_valid, sizeof run_valid, use_run);
   struct_sizes("run_options", &run_valid, sizeof run_valid, use_estimate);
   struct_sizes("feature_options", &features_valid, sizeof features_valid, use_features);
+  file_options(folder);
   outputs();
   status_names();
   last_errors();

@@ -236,12 +236,95 @@ static void jobs(void) {
   tiny_free(&c), tiny_free(&d);
 }
 
-int main(void) {
+/* Work on files: each watched from begin to end, stopped at every callback and by handle; what stood there before stays. */
+static const char *folder;
+static meddino_image *image;
+static meddino_model *stored;
+static char image_path[600], model_path[600];
+static meddino_status by_read(const meddino_file_options *o) {
+  meddino_image *made = (void *)1;
+  const meddino_status status = meddino_image_read_with(context, image_path, o, &made);
+  CHECK((status == MEDDINO_OK) == (made != NULL));
+  if (status == MEDDINO_OK) meddino_image_release(made);
+  return status;
+}
+static meddino_status by_read_for(const meddino_file_options *o) {
+  meddino_image *made = (void *)1;
+  const meddino_status status = meddino_image_read_for(model, image_path, o, &made);
+  CHECK((status == MEDDINO_OK) == (made != NULL));
+  if (status == MEDDINO_OK) meddino_image_release(made);
+  return status;
+}
+static meddino_status by_write(const meddino_file_options *o) { return meddino_image_write_with(image, image_path, o); }
+static meddino_status by_save(const meddino_file_options *o) {
+  meddino_save_options s;
+  meddino_save_options_init(&s, sizeof s);
+  s.progress = o->progress, s.progress_user = o->progress_user, s.cancel = o->cancel;
+  return meddino_model_save_with(model, model_path, &s);
+}
+static meddino_status by_verify(const meddino_file_options *o) { return meddino_model_verify(stored, o); }
+static long file_size(const char *path) {
+  FILE *file = fopen(path, "rb");
+  if (file == NULL) return -1;
+  fseek(file, 0, SEEK_END);
+  const long size = ftell(file);
+  fclose(file);
+  return size;
+}
+static void watch_files(meddino_status (*work)(const meddino_file_options *), long least) {
+  watcher w;
+  meddino_file_options o;
+  meddino_file_options_init(&o, sizeof o);
+  o.progress = watch;
+  o.progress_user = &w;
+  memset(&w, 0, sizeof w);
+  w.stop_at = -1;
+  OK(work(&o));
+  const long total = w.calls, image_size = file_size(image_path), model_size = file_size(model_path);
+  CHECK(total >= least && w.last == 1 && w.backwards == 0 && w.outside == 0 && w.unnamed == 0);
+  for (long k = 0; k < total; k++) {
+    memset(&w, 0, sizeof w);
+    w.stop_at = k;
+    FAILS(MEDDINO_E_CANCELLED, work(&o));
+    CHECK(w.calls == k + 1);
+    CHECK(file_size(image_path) == image_size && file_size(model_path) == model_size);
+  }
+  memset(&w, 0, sizeof w);
+  w.stop_at = -1;
+  NEED(meddino_cancel_create(&o.cancel));
+  OK(work(&o));
+  meddino_cancel_request(o.cancel);
+  FAILS(MEDDINO_E_CANCELLED, work(&o));
+  o.progress = NULL;
+  FAILS(MEDDINO_E_CANCELLED, work(&o));
+  meddino_cancel_release(o.cancel);
+}
+static void files(void) {
+  tiny_case c = tiny_phantom(300, 300, 40);
+  snprintf(image_path, sizeof image_path, "%s/cancel.nii.gz", folder);
+  snprintf(model_path, sizeof model_path, "%s/cancel.safetensors", folder);
+  NEED(meddino_image_create(context, &c.in, &image));
+  NEED(meddino_model_save(model, model_path));
+  NEED(meddino_model_open(context, model_path, NULL, &stored));
+  watch_files(by_write, 20);
+  watch_files(by_read, 3);
+  watch_files(by_read_for, 3);
+  watch_files(by_save, 40);
+  watch_files(by_verify, 20);
+  FAILS_NAMING(MEDDINO_E_STATE, "SHA-256", meddino_model_verify(model, NULL)); /* made, never saved */
+  meddino_model_release(stored);
+  meddino_image_release(image);
+  tiny_free(&c);
+}
+
+int main(int count, char **arguments) {
+  folder = count > 1 ? arguments[1] : ".";
   context = tiny_context(2);
   model = tiny_model(context, tiny_config, 7);
   every_callback();
   requested_before();
   jobs();
+  files();
   meddino_model_release(model);
   meddino_context_release(context);
   return check_end("test_cancel");

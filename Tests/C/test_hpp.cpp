@@ -100,6 +100,37 @@ int main(int count, char **arguments) {
   const meddino::Model::Segmented segmented = model.segment(back);
   CHECK(memcmp(segmented.labels.view().data, labels.data(), labels.size()) == 0 && segmented.report.labels().size() == 2);
 
+  // Work on files, watched and stopped.
+  CHECK(memcmp(model.read_image(folder + "/hpp.nii.gz").view().data, voxels.data(), voxels.size() * sizeof(float)) == 0);
+  meddino::SaveOptions half;
+  half.precision = MEDDINO_PRECISION_BF16;
+  double reached = 0;
+  half.progress = [&](double fraction, const char *) { return (reached = fraction) >= 0; };
+  model.save(folder + "/hpp_half.safetensors", half);
+  CHECK(reached == 1);
+  const meddino::Model stored = meddino::Model::open(*context, folder + "/hpp_half.safetensors");
+  stored.verify();
+  CHECK(code_of([&] { model.verify(); }) == MEDDINO_E_STATE);
+  meddino::Cancel never_mind;
+  never_mind.request();
+  meddino::FileOptions watched;
+  watched.cancel = &never_mind;
+  CHECK(code_of([&] { stored.verify(watched); }) == MEDDINO_E_CANCELLED);
+  CHECK(code_of([&] { image.write(folder + "/hpp_not.nii.gz", watched); }) == MEDDINO_E_CANCELLED);
+  CHECK(code_of([&] { meddino::Image::read(*context, folder + "/hpp.nii.gz", watched); }) == MEDDINO_E_CANCELLED);
+  watched.cancel = nullptr;
+  watched.progress = [](double, const char *) -> bool { throw Stop{9}; };
+  bool thrown = false;
+  try {
+    model.read_image(folder + "/hpp.nii.gz", watched);
+  } catch (const Stop &stop) {
+    thrown = stop.value == 9;
+  }
+  CHECK(thrown);
+  meddino::ModelOptions opening;
+  opening.rope = 7;
+  CHECK(code_of([&] { meddino::Model::open(*context, folder + "/hpp.safetensors", opening); }) == MEDDINO_E_INVALID);
+
   // Progress: values, stopping, and exceptions of any type.
   meddino::RunOptions run;
   double last = 0;

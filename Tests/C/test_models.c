@@ -142,6 +142,84 @@ static void save_and_open(meddino_context *context) {
   tiny_free(&a), tiny_free(&b), tiny_free(&c);
 }
 
+/* Half-size files, their check sums, and the choice of RoPE. */
+static void precisions(meddino_context *context) {
+  meddino_model *made = tiny_model(context, tiny_config, 7), *half = NULL, *none = (void *)1;
+  meddino_save_options o;
+  meddino_save_options_init(&o, sizeof o);
+  o.precision = MEDDINO_PRECISION_BF16;
+  OK(meddino_model_save_with(made, path_of("half.safetensors"), &o));
+  size_t size = 0, half_size = 0;
+  unsigned char *whole = load(path_of("m.safetensors"), &size), *data = load(path_of("half.safetensors"), &half_size);
+  CHECK(half_size > size / 3 && half_size < size * 6 / 10);
+  NEED(meddino_model_open(context, path_of("half.safetensors"), NULL, &half));
+  described(half, 1);
+  OK(meddino_model_verify(half, NULL));
+  tiny_case a = tiny_phantom(40, 36, 2), b = tiny_phantom(40, 36, 2);
+  OK(tiny_segment(made, &a, NULL));
+  OK(tiny_segment(half, &b, NULL));
+  long differing = 0;
+  for (size_t i = 0; i < a.count; i++) differing += a.labels[i] != b.labels[i];
+  CHECK(differing < (long)a.count / 10);
+  meddino_model_release(half);
+  /* One bit of one weight: it opens, and verify says so. */
+  data[half_size - 9] ^= 1;
+  store(path_of("turned.safetensors"), data, half_size);
+  NEED(meddino_model_open(context, path_of("turned.safetensors"), NULL, &half));
+  FAILS_NAMING(MEDDINO_E_FORMAT, "SHA-256", meddino_model_verify(half, NULL));
+  meddino_model_release(half);
+  free(whole), free(data);
+  /* A model file says its own RoPE: asking for another is refused, for the same is not. */
+  meddino_model_options options;
+  meddino_model_options_init(&options, sizeof options);
+  int opened = 0;
+  for (options.rope = MEDDINO_ROPE_BF16; options.rope <= MEDDINO_ROPE_F32; options.rope++) {
+    const meddino_status status = meddino_model_open(context, path_of("m.safetensors"), &options, &none);
+    opened += status == MEDDINO_OK;
+    if (status != MEDDINO_OK) FAILS_NAMING(MEDDINO_E_INVALID, "rope", status);
+    meddino_model_release(none);
+  }
+  CHECK(opened == 1);
+  meddino_model_release(made);
+  tiny_free(&a), tiny_free(&b);
+}
+
+/* Codes of known organs; what dataset.json says itself; what a model file carries. */
+static void codes(meddino_context *context) {
+  meddino_model *model = tiny_model(context, tiny_config, 1), *opened = NULL;
+  static const char *const known[] = {NULL, "10200004", "78961009", "64033007"};
+  OK(meddino_model_save(model, path_of("codes.safetensors")));
+  NEED(meddino_model_open(context, path_of("codes.safetensors"), NULL, &opened));
+  for (int32_t i = 0; i < 4; i++)
+    for (int saved = 0; saved < 2; saved++) {
+      meddino_label label = {.struct_size = sizeof label};
+      OK(meddino_model_get_label(saved ? opened : model, i, &label));
+      if (i == 0) CHECK(label.code == NULL && label.coding_scheme == NULL);
+      else CHECK(label.code != NULL && strcmp(label.code, known[i]) == 0 && strcmp(label.coding_scheme, "SCT") == 0);
+    }
+  meddino_model_release(model), meddino_model_release(opened);
+  char *text = malloc(sizeof tiny_config + 200);
+  static const struct { const char *given, *liver, *spleen; } cases[] = {
+    {"{\"liver\": [\"FMA\", \"7197\"], \"spleen\": null}", "7197", NULL}, {"{}", "10200004", "78961009"}};
+  const char *at = strstr(tiny_config, "\"numTraining\"");
+  for (int i = 0; i < 2; i++) {
+    sprintf(text, "%.*s\"label_codes\": %s, %s", (int)(at - tiny_config), tiny_config, cases[i].given, at);
+    model = tiny_model(context, text, 1);
+    meddino_label liver = {.struct_size = sizeof liver}, spleen = liver;
+    OK(meddino_model_get_label(model, 1, &liver));
+    OK(meddino_model_get_label(model, 2, &spleen));
+    CHECK(strcmp(liver.code, cases[i].liver) == 0 && strcmp(liver.coding_scheme, i == 0 ? "FMA" : "SCT") == 0);
+    CHECK(cases[i].spleen == NULL ? spleen.code == NULL && spleen.coding_scheme == NULL : strcmp(spleen.code, cases[i].spleen) == 0);
+    meddino_model_release(model);
+  }
+  static const char *const bad[] = {"[]", "{\"liver\": 5}", "{\"liver\": [\"SCT\"]}", "{\"liver\": [\"SCT\", 5]}", "{\"liver\": [\"\", \"5\"]}"};
+  for (int i = 0; i < 5; i++) {
+    sprintf(text, "%.*s\"label_codes\": %s, %s", (int)(at - tiny_config), tiny_config, bad[i], at);
+    FAILS_NAMING(MEDDINO_E_FORMAT, "label_codes", meddino_model_create(context, text, 1, &model));
+  }
+  free(text);
+}
+
 static void combine(meddino_context *context) {
   meddino_model *one = tiny_model(context, tiny_config, 7), *two = tiny_model(context, tiny_config, 8), *both = NULL, *opened = NULL;
   meddino_model *wide = tiny_model(context, tiny_config_wide, 7), *bone = tiny_model(context, tiny_backbone, 7), *none = (void *)1;
@@ -255,6 +333,8 @@ int main(int count, char **arguments) {
   meddino_context *context = tiny_context(1);
   create(context);
   save_and_open(context);
+  precisions(context);
+  codes(context);
   combine(context);
   broken_files(context);
   given_back(context);

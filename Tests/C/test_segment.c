@@ -452,6 +452,93 @@ static void limits(void) {
   tiny_free(&c), tiny_free(&d);
 }
 
+/* Results in memory of their own: neither an input's, nor each other's, nor one voxel in another's bytes. */
+static void shared_memory(void) {
+  tiny_case c = tiny_phantom(20, 18, 3);
+  const meddino_volume *one[1] = {&c.in};
+  const size_t n = c.count;
+  meddino_volume out = c.out;
+  meddino_job *job = (void *)1;
+#define REFUSED(labels, scores, word)                                                                     \
+  FAILS_NAMING(MEDDINO_E_INVALID, word, meddino_segment(model, one, 1, NULL, labels, scores, NULL));      \
+  FAILS_NAMING(MEDDINO_E_INVALID, word, meddino_segment_async(model, one, 1, NULL, labels, scores, &job)); \
+  CHECK(job == NULL);
+  out.dtype = MEDDINO_I16, out.writable = c.voxels, out.data_bytes = n * 2;
+  REFUSED(&out, NULL, "channels[0]")
+  out = c.out;
+  for (int end = 0; end < 2; end++) { /* a single byte at either end */
+    out.writable = end ? (unsigned char *)c.voxels + 2 * n - 1 : (unsigned char *)c.voxels - (n - 1);
+    REFUSED(&out, NULL, "channels[0]")
+  }
+  /* Side by side is allowed. */
+  unsigned char *both = malloc(3 * n);
+  memcpy(both, c.voxels, 2 * n);
+  c.in.data = both;
+  out.writable = both + 2 * n;
+  OK(meddino_segment(model, one, 1, NULL, &out, NULL, NULL));
+  OK(tiny_segment(model, &c, NULL));
+  CHECK(memcmp(both + 2 * n, c.labels, n) == 0);
+  free(both);
+  c.in.data = c.voxels;
+  /* The second channel counts too, and so do probabilities. */
+  unsigned char *scores = malloc(16 * n + n);
+  meddino_volume p = c.out;
+  p.dtype = MEDDINO_F32, p.channels = 4, p.writable = scores, p.data_bytes = 16 * n;
+  out = c.out, out.writable = scores + 16 * n - 1;
+  REFUSED(&out, &p, "probabilities")
+  out.writable = scores + 16 * n;
+  OK(meddino_segment(model, one, 1, NULL, &out, &p, NULL));
+  CHECK(memcmp(scores + 16 * n, c.labels, n) == 0);
+  c.in.data = scores + 40;
+  REFUSED(&c.out, &p, "channels[0]")
+  c.in.data = c.voxels;
+  meddino_model *pair = tiny_model(context, tiny_config_two, 3);
+  tiny_case d = tiny_phantom(20, 18, 3);
+  const meddino_volume *two[2] = {&c.in, &d.in};
+  out = c.out, out.dtype = MEDDINO_I16, out.writable = d.voxels, out.data_bytes = n * 2;
+  FAILS_NAMING(MEDDINO_E_INVALID, "channels[1]", meddino_segment(pair, two, 2, NULL, &out, NULL, NULL));
+  tiny_free(&d);
+  meddino_model_release(pair);
+  /* Strides that put two voxels on the same bytes. */
+  static const int64_t strides[][3] = {{1, 20, 0}, {0, 1, 18}, {1, 19, 360}, {1, 20, 359}, {1, 1, 1}, {2, 20, 400}, {-1, 19, 360}, {1, -1, 360}, {1, 60, 59}};
+  for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+    out = c.out, out.writable = scores + 8 * n, out.data_bytes = 8 * n;
+    memcpy(out.strides, strides[i], sizeof strides[i]);
+    REFUSED(&out, NULL, "labels.strides")
+  }
+  p.channel_stride = 4 * (int64_t)n - 4;
+  REFUSED(&c.out, &p, "probabilities.strides")
+  p.channel_stride = 2; /* interleaved, but narrower than a voxel */
+  p.strides[0] = 8, p.strides[1] = 160, p.strides[2] = 2880;
+  REFUSED(&c.out, &p, "probabilities.strides")
+  p.channel_stride = 4, p.strides[0] = 16, p.strides[1] = 320, p.strides[2] = 5760;
+  OK(meddino_segment(model, one, 1, NULL, &c.out, &p, NULL));
+  /* Permuted and reversed axes are fine. */
+  out = c.out, out.writable = scores + n - 1, out.data_bytes = n;
+  out.strides[0] = -54, out.strides[1] = -3, out.strides[2] = -1;
+  OK(meddino_segment(model, one, 1, NULL, &out, NULL, NULL));
+  /* Colours and similarities keep the same rule. */
+  meddino_features *features = NULL;
+  NEED(meddino_features_create(model, &c.in, NULL, NULL, &features));
+  meddino_volume_init(&out, sizeof out);
+  out.dims[0] = 2, out.dims[1] = 2, out.dims[2] = 3;
+  out.dtype = MEDDINO_U8, out.channels = 3, out.writable = scores, out.data_bytes = 36, out.channel_stride = 1;
+  FAILS_NAMING(MEDDINO_E_INVALID, "rgb.strides", meddino_features_pca(features, NULL, &out));
+  out.channel_stride = 0;
+  meddino_volume mask = c.in;
+  mask.dtype = MEDDINO_U8, mask.data = scores + 35, mask.data_bytes = n;
+  memset(scores, 1, 2 * n);
+  FAILS_NAMING(MEDDINO_E_INVALID, "mask", meddino_features_pca(features, &mask, &out));
+  mask.data = scores + 36;
+  OK(meddino_features_pca(features, &mask, &out));
+  out.dtype = MEDDINO_F32, out.channels = 1, out.data_bytes = 48;
+  out.strides[0] = 4, out.strides[1] = 4, out.strides[2] = 16;
+  FAILS_NAMING(MEDDINO_E_INVALID, "cosine.strides", meddino_features_similarity(features, (double[3]){0}, 1, &out));
+  meddino_features_release(features);
+  free(scores);
+  tiny_free(&c);
+}
+
 static void *run_twice(void *raw) {
   tiny_case *c = raw;
   meddino_status status = MEDDINO_OK;
@@ -514,6 +601,7 @@ int main(void) {
   refusals();
   options_at_work();
   limits();
+  shared_memory();
   two_threads();
   release_orders();
   meddino_model_release(model);

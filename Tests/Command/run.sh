@@ -52,6 +52,38 @@ check "segment with an ensemble" 0 "$meddino" segment two.safetensors ct.nii.gz 
 check "features" 0 "$meddino" features m.safetensors ct.nii.gz -o f.safetensors --pca pca.png --slices 1,3 --blocks 1,3 --size 96,64
 check "dataset" 0 "$meddino" phantom data --cases 2 --test-cases 1 --organs 3
 holds "dataset layout" test -f data/Dataset900_Phantom/imagesTr/phantom_000_0000.nii.gz
+mkdir -p kits/dataset/case_00000 kits/dataset/case_00401
+for case in case_00000 case_00401; do
+  cp ct.nii.gz kits/dataset/$case/imaging.nii.gz
+  cp truth.nii.gz kits/dataset/$case/segmentation.nii.gz
+done
+kits=raw/Dataset220_KiTS2023
+check "benchmark dataset" 0 "$meddino" dataset kits23 kits raw
+holds "benchmark layout" cmp -s ct.nii.gz $kits/imagesTr/case_00401_0000.nii.gz
+holds "benchmark regions" grep -q '"regions_class_order"' $kits/dataset.json
+holds "leak note" grep -q 'CT-3M' $kits/leak-note.md
+holds "fewer cases than published are noted" grep -q 'published with 489' err.txt
+check "benchmark dataset again" 0 "$meddino" dataset kits23 kits raw --link --json --quiet
+holds "complete files are kept" grep -q '"kept": 4' out.txt
+holds "quiet is quiet" test ! -s err.txt
+rm kits/dataset/case_00401/segmentation.nii.gz
+check "benchmark with a missing label" 2 "$meddino" dataset kits23 kits raw
+holds "the missing file is named" grep -q 'case_00401/segmentation.nii.gz' err.txt
+check "unknown benchmark" 2 "$meddino" dataset amos kits raw
+check "dataset to plan" 0 "$meddino" phantom raw --cases 5 --test-cases 0 --organs 3 --size 48,48,4
+check "verify only" 0 "$meddino" plan raw/Dataset900_Phantom --verify-only
+holds "verify only writes nothing" test ! -e pre
+check "plan" 0 "$meddino" plan raw/Dataset900_Phantom -o pre --upscale 64
+holds "plan leaves the folder" test -f pre/Dataset900_Phantom/nnUNetPlans_2d_64/phantom_004.safetensors
+holds "plans name the upscaled configuration" grep -q '"2d_64"' pre/Dataset900_Phantom/nnUNetPlans.json
+check "plan again, by number" 0 env nnUNet_raw=raw nnUNet_preprocessed=pre "$meddino" plan 900 --upscale 64 --json
+holds "nothing is made twice" grep -q '"kept": 5' out.txt
+rm raw/Dataset900_Phantom/labelsTr/phantom_003.nii.gz
+check "bad dataset" 2 "$meddino" plan raw/Dataset900_Phantom -o bad
+holds "bad dataset is named" grep -q 'case phantom_003: label file .* is missing' err.txt
+holds "bad dataset leaves nothing" test ! -e bad
+check "bad upscale" 2 "$meddino" plan raw/Dataset900_Phantom -o bad --upscale 100
+check "no dataset" 2 env -u nnUNet_raw "$meddino" plan 900 -o bad
 # Evaluation: references against themselves and against other label maps.
 truth=data/Dataset900_Phantom
 mkdir same other

@@ -69,7 +69,7 @@ private func checkTrainingState(_ file: GoldenFile) throws {
   let expected = file.folder + "/ckpt/nnunet_checkpoint.expected.json"
   let json = try JSON.parse(InputFile.contents(expected), source: expected)
   for key in ["init_args", "logging", "trainer_name", "current_epoch", "inference_allowed_mirroring_axes"] {
-    file.expect(try state.root[key]?.json() == json[key], "nnunet_checkpoint." + key)
+    file.expect(try state.root[key]?.json(MemoryCharge(file.budget, "json")) == json[key], "nnunet_checkpoint." + key)
   }
 }
 

@@ -3,9 +3,23 @@ import TestSupport
 import Testing
 import WeightFiles
 
-private let allChecks: [GoldenCheck] =
-  modelGoldens + rotationGoldens + checkpointOutputGoldens + checkpointGoldens + imagingGoldens + pipelineGoldens + predictionGoldens
-  + evaluationGoldens
+private let allChecks: [GoldenCheck] = [
+  modelGoldens,
+  rotationGoldens,
+  checkpointOutputGoldens,
+  checkpointGoldens,
+  imagingGoldens,
+  pipelineGoldens,
+  predictionGoldens,
+  encoderGradientGoldens,
+  primusGradientGoldens,
+  fineTuningGoldens,
+  trainingCoreGoldens,
+  evaluationGoldens,
+  augmentationGoldens,
+  datasetGoldens,
+  lossGoldens,
+].flatMap { $0 }
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set
 /// beside a developer's checkout.

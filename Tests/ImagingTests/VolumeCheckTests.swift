@@ -1,9 +1,58 @@
 import Imaging
 import Platform
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct VolumeCheckTests {
+  /// Compared with counting which bytes are used twice.
+  @Test func sharedVoxelsAreFound() throws {
+    var generator = SeededGenerator(77)
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 16)
+    defer { memory.deallocate() }
+    var (refused, accepted) = (0, 0)
+    for _ in 0..<4000 {
+      let dims = (0..<3).map { _ in Int.random(in: 1...3, using: &generator) }
+      let steps = (0..<4).map { _ in Int.random(in: -14...14, using: &generator) }
+      let channels = Int.random(in: 1...2, using: &generator)
+      let dtype = [DType.uint8, .int16, .float32][Int.random(in: 0...2, using: &generator)]
+      let volume = Volume(
+        dtype: dtype, channels: channels, geometry: Geometry(dims: dims), base: UnsafeRawPointer(memory + 2048),
+        strides: Array(steps.prefix(3)), channelStride: steps[3])
+      var used: Set<Int> = []
+      var isShared = false
+      for c in 0..<channels {
+        for z in 0..<dims[2] {
+          for y in 0..<dims[1] {
+            for x in 0..<dims[0] {
+              let at = x * steps[0] + y * steps[1] + z * steps[2] + c * steps[3]
+              for byte in at..<at + dtype.byteCount where !used.insert(byte).inserted { isShared = true }
+            }
+          }
+        }
+      }
+      let isRefused = (try? VolumeCheck.separateVoxels(volume)) == nil
+      if isShared { #expect(isRefused, "\(dims) \(steps) \(channels) \(dtype)") }
+      refused += isRefused ? 1 : 0
+      accepted += isRefused ? 0 : 1
+    }
+    #expect(refused > 500 && accepted > 500)
+  }
+
+  @Test func viewsOfPackedVolumesHaveVoxelsOfTheirOwn() throws {
+    let volume = try Volume(allocating: .int16, channels: 2, geometry: Geometry(dims: [4, 3, 2]), in: MemoryBudget())
+    try VolumeCheck.separateVoxels(volume)
+    for orientation in AxisOrientation.all { try VolumeCheck.separateVoxels(volume.reoriented(to: orientation)) }
+    try VolumeCheck.separateVoxels(volume.cropped(to: VoxelBox(lower: [1, 1, 0], upper: [3, 2, 2])))
+    let other = try Volume(allocating: .int16, geometry: Geometry(dims: [4, 3, 2]), in: MemoryBudget())
+    try VolumeCheck.separateMemory(volume, "a", other, "b")
+    var part = volume.cropped(to: VoxelBox(lower: [3, 2, 1], upper: [4, 3, 2]))
+    part.channels = 1
+    #expect(throws: MedDINOError.invalid("a overlaps the memory of b, expected a buffer of its own")) {
+      try VolumeCheck.separateMemory(volume, "a", part, "b")
+    }
+  }
+
   @Test func geometryFieldsAreNamed() throws {
     try VolumeCheck.geometry(Geometry(dims: [1, 1, 1]))
     try VolumeCheck.geometry(Geometry(dims: [2, 2, 2], direction: [-1, 0, 0, 0, 1, 0.3, 0, 0, 1]))  // left-handed and tilted

@@ -74,6 +74,9 @@ static void test_table(int isa) {
   test_conversions(k);
   test_gemm(k);
   test_attention(k);
+  test_training(k);
+  test_attention_backward(k);
+  test_loss(k);
   printf("%s: %ld checks\n", table_name, passed + failed - before);
 }
 

@@ -1,6 +1,6 @@
 """Long checks of the installed meddino; prints a line per check and a last line "N passed, N failed".
 
-usage: long.py STAGE [memory] [real] [hosts]
+usage: long.py STAGE [memory] [slices] [real] [hosts]
 Standard library only; `hosts` tries the Python module with MEDDINO_PYTHON, else python3, where that has numpy.
 """
 import gzip
@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -42,8 +43,8 @@ def run(command):
     return time.time() - start, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
 
 
-def make_model(stage, folder, name, patch, spacing, classes, depth):
-    """A network of ViT-B width whose blocks and labels are not trivial."""
+def make_model(stage, folder, name, patch, spacing, classes, depth, mirror=True):
+    """A network of ViT-B width whose blocks and labels are not trivial. Without `mirror` it says that it was validated without."""
     meddino = os.path.join(stage, "bin/meddino")
     rule = {
         f"resampling_fn_{kind}_kwargs": {"is_seg": kind == "seg", "order": order, "order_z": 0, "force_separate_z": None}
@@ -75,6 +76,12 @@ def make_model(stage, folder, name, patch, spacing, classes, depth):
     text, model = os.path.join(folder, f"{name}.json"), os.path.join(folder, f"{name}.safetensors")
     pathlib.Path(text).write_text(json.dumps(config))
     run([meddino, "init", "--config", text, "-o", model, "--seed", "5", "--quiet"])
+    if not mirror:
+        with open(model, "r+b") as file:
+            header = file.read(8 + int.from_bytes(file.read(8), "little"))
+            at = header.index(b"[0, 1]", header.index(b"mirror_axes"))
+            file.seek(8 + at)
+            file.write(b"[]    ")
     return model
 
 
@@ -102,6 +109,40 @@ def check_memory(checks, stage, folder):
         growth <= volumes + 150 * MEGA, "memory, 50 to 500 slices",
         f"peak {peaks[50] / MEGA:.0f} to {peaks[500] / MEGA:.0f} MB: grows by {growth / MEGA:.0f} MB, input and labels by "
         f"{volumes / MEGA:.0f} MB (limit 150 MB more)")
+
+
+def cut_slices(source, target, first, count):
+    """A few slices of a NIfTI-1 file (.nii.gz) as a file of their own; the origin stays that of the whole."""
+    data = gzip.decompress(pathlib.Path(source).read_bytes())
+    order = "<" if struct.unpack_from("<i", data)[0] == 348 else ">"
+    dims = struct.unpack_from(order + "8h", data, 40)
+    bytes_per_voxel = struct.unpack_from(order + "h", data, 72)[0] // 8
+    offset = int(struct.unpack_from(order + "f", data, 108)[0])
+    plane = dims[1] * dims[2] * bytes_per_voxel
+    header = bytearray(data[:offset])
+    struct.pack_into(order + "h", header, 46, count)
+    voxel_bytes = data[offset + first * plane:offset + (first + count) * plane]
+    pathlib.Path(target).write_bytes(gzip.compress(bytes(header) + voxel_bytes, 1))
+
+
+def check_slices(checks, stage, folder):
+    """Two slices of the real CT through a ViT-B of 896 x 896 tiles, file to file: command with 1 and 2 threads, C, Python."""
+    if not REAL.exists():
+        print(f"skip slices of the real CT: {REAL} is missing (MEDDINO_DATA names the folder)")
+        return
+    meddino = os.path.join(stage, "bin/meddino")
+    model = make_model(stage, folder, "slices", 896, 0.41, 16, 12, mirror=False)
+    image, outputs = os.path.join(folder, "slices.nii.gz"), {}
+    cut_slices(REAL, image, 50, 2)
+    for threads in (1, 2):
+        output = os.path.join(folder, f"slices-{threads}.nii.gz")
+        seconds, *_ = run([meddino, "segment", model, image, "-o", output, "--threads", threads, "--quiet"])
+        outputs[threads] = pathlib.Path(output).read_bytes()
+        print(f"     {threads} thread{'s' if threads > 1 else ''}: {seconds:.1f} s", flush=True)
+    kinds = len(set(voxels(output)))
+    checks.line(outputs[1] == outputs[2] and kinds > 2, "real slices, 1 and 2 threads", f"{len(outputs[1])} bytes, {kinds} labels")
+    compare_hosts(checks, stage, folder, "real slices", model, image, outputs[2], kinds)
+    os.remove(model)
 
 
 def check_real(checks, stage, folder):
@@ -168,20 +209,23 @@ def check_hosts(checks, stage, folder):
     image, want = os.path.join(folder, "host.nii.gz"), os.path.join(folder, "host-command.nii.gz")
     run([meddino, "phantom", image, "--single", "--size", "160,160,6", "--quiet"])
     run([meddino, "segment", model, image, "-o", want, "--quiet"])
-    expected = pathlib.Path(want).read_bytes()
-    kinds = len(set(voxels(want)))
+    compare_hosts(checks, stage, folder, "phantom", model, image, pathlib.Path(want).read_bytes(), len(set(voxels(want))))
+
+
+def compare_hosts(checks, stage, folder, what, model, image, expected, kinds):
+    """The file that every host writes against the one of the command."""
     for name, command, environment in host_commands(stage, folder):
         output = os.path.join(folder, f"host-{name.split()[0]}.nii.gz")
         done = subprocess.run([*command, model, image, output], capture_output=True, text=True, env={**os.environ, **environment})
         good = done.returncode == 0 and pathlib.Path(output).exists() and pathlib.Path(output).read_bytes() == expected and kinds > 2
         why = done.stderr.strip()[-300:] if done.returncode else "other bytes"
-        checks.line(good, f"{name} and command", f"{len(expected)} bytes, {kinds} labels" if good else f"exit {done.returncode}: {why}")
+        checks.line(good, f"{what}, {name} and command", f"{len(expected)} bytes, {kinds} labels" if good else f"exit {done.returncode}: {why}")
 
 
 def main():
-    kinds = {"memory": check_memory, "hosts": check_hosts, "real": check_real}
+    kinds = {"memory": check_memory, "hosts": check_hosts, "slices": check_slices, "real": check_real}
     if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(kinds):
-        raise SystemExit("usage: long.py STAGE [memory] [real] [hosts]")
+        raise SystemExit("usage: long.py STAGE [memory] [slices] [real] [hosts]")
     stage, chosen, checks = sys.argv[1], sys.argv[2:] or kinds, Checks()
     with tempfile.TemporaryDirectory(prefix="meddino-long-") as folder:
         for name in kinds:

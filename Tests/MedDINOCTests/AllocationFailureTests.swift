@@ -149,6 +149,79 @@ import Testing
     try failEach(host, "segment", atLeast: 15) { segment(host, model) }
   }
 
+  /// A job's refusals come from its wait; the report too counts.
+  @Test func segmentAsJob() throws {
+    let host = try Host()
+    let model = try host.model()
+    defer { meddino_model_release(model) }
+    try failEach(host, "segment_async", atLeast: 15) {
+      var labels = [UInt8](repeating: 0xee, count: Self.count)
+      let status = labels.withUnsafeMutableBytes { buffer -> meddino_status in
+        var input = host.volume
+        var target = host.volume
+        (target.dtype, target.data, target.writable, target.data_bytes) = (Int32(MEDDINO_U8), nil, buffer.baseAddress, buffer.count)
+        var job: OpaquePointer?
+        let started = withUnsafePointer(to: &input) { pointer -> meddino_status in
+          var channel: UnsafePointer<meddino_volume>? = pointer
+          return meddino_segment_async(model, &channel, 1, nil, &target, nil, &job)
+        }
+        defer { meddino_job_release(job) }
+        return started == meddino_status(MEDDINO_OK) ? meddino_job_wait(job, -1) : started
+      }
+      return (status, status == meddino_status(MEDDINO_OK) ? labels : [])
+    }
+  }
+
+  /// Reading (a scaled file, which is read and widened), as a model wants it and as ITK does, and writing.
+  @Test func imageFiles() throws {
+    let host = try Host()
+    let model = try host.model()
+    defer { meddino_model_release(model) }
+    try withTemporaryFolder { folder in
+      let path = folder + "/scaled.nii"
+      var image: OpaquePointer?
+      var volume = host.volume
+      try #require(meddino_image_create(host.handle, &volume, &image) == meddino_status(MEDDINO_OK))
+      try #require(meddino_image_write(image, path) == meddino_status(MEDDINO_OK))
+      meddino_image_release(image)
+      var bytes = try InputFile.contents(path)
+      bytes.replaceSubrange(112..<116, with: littleEndian([Float(2)]))
+      try AtomicFile.write(bytes, to: path)
+      try failEach(host, "image_read_for and image_write", atLeast: 2) {
+        var image: OpaquePointer?
+        let status = meddino_image_read_for(model, path, nil, &image)
+        #expect((image != nil) == (status == meddino_status(MEDDINO_OK)))
+        defer { meddino_image_release(image) }
+        guard status == meddino_status(MEDDINO_OK) else { return (status, []) }
+        let copy = folder + "/copy.nii.gz"
+        return (meddino_image_write(image, copy), try InputFile.contents(copy))
+      }
+    }
+  }
+
+  /// Saving with rounded weights, opening the file and verifying it.
+  @Test func modelFiles() throws {
+    let host = try Host()
+    let model = try host.model()
+    defer { meddino_model_release(model) }
+    try withTemporaryFolder { folder in
+      let path = folder + "/m.safetensors"
+      try failEach(host, "model_save_with, model_open, model_verify", atLeast: 20) {
+        var options = meddino_save_options()
+        meddino_save_options_init(&options, MemoryLayout<meddino_save_options>.size)
+        options.precision = Int32(MEDDINO_PRECISION_BF16)
+        let saved = meddino_model_save_with(model, path, &options)
+        guard saved == meddino_status(MEDDINO_OK) else { return (saved, []) }
+        var opened: OpaquePointer?
+        let status = meddino_model_open(host.handle, path, nil, &opened)
+        defer { meddino_model_release(opened) }
+        guard status == meddino_status(MEDDINO_OK) else { return (status, []) }
+        let verified = meddino_model_verify(opened, nil)
+        return (verified, verified == meddino_status(MEDDINO_OK) ? try InputFile.contents(path) : [])
+      }
+    }
+  }
+
   @Test func segmentImage() throws {
     let host = try Host()
     let model = try host.model()

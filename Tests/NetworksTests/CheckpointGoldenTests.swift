@@ -78,7 +78,7 @@ private let goldens: String? = {
     #expect(training.dataset == json["init_args"]?["dataset_json"])
     #expect(training.configuration == "2d" && training.fold == .integer(0) && training.mirrorAxes == [0, 1])
     #expect(training.trainerName == json["trainer_name"]?.stringValue && training.currentEpoch == 3)
-    #expect(try training.logging.json() == json["logging"])
+    #expect(try training.logging.json(MemoryCharge(MemoryBudget(), "json")) == json["logging"])
     #expect(Set(parameters.names) == Set(json["network_keys"]?.arrayValue?.compactMap(\.stringValue) ?? []))
   }
 

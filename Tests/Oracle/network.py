@@ -47,15 +47,15 @@ class Decoder(nn.Module):
 class Network(nn.Module):
     """[B, 1, H, W] to logits [B, classes, H, W]; the final norm is applied to every tapped block."""
 
-    def __init__(self, width=768, depth=12, heads=12, classes=16):
+    def __init__(self, width=768, depth=12, heads=12, classes=16, taps=None):
         super().__init__()
-        self.taps = [depth * (i + 1) // 4 - 1 for i in range(4)]
+        self.taps = taps or [depth * (i + 1) // 4 - 1 for i in range(4)]
         config = DINOv3ViTConfig(
             hidden_size=width, intermediate_size=4 * width, num_hidden_layers=depth, num_attention_heads=heads, patch_size=16,
             num_register_tokens=4, query_bias=False, key_bias=False, value_bias=False, layer_norm_eps=1e-6)
         config._attn_implementation = "sdpa"
         self.encoder = DINOv3ViTModel(config)
-        self.decoder = Decoder(16, width * 4, classes)
+        self.decoder = Decoder(16, width * len(self.taps), classes)
         self.width, self.depth, self.heads, self.classes = width, depth, heads, classes
 
     def forward(self, images):

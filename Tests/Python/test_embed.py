@@ -282,6 +282,56 @@ def models(context, model):
     check(error.name == "MEDDINO_E_IO")
 
 
+def files(context, model):
+    """Reading as the plan wants it, half-size models, check sums; progress, stopping and exceptions of work on files."""
+    array = harness.phantom()
+    path = os.path.join(FOLDER, "turned.nii.gz")
+    turned = (0, 0, 1, -1, 0, 0, 0, -1, 0)
+    meddino.Image(context, array, spacing=(1.5, 1.25, 2), direction=turned).write(path)
+    check((model.read_image(path).array == array).all())
+    other = meddino.Model.create(context, harness.CONFIG.replace('"plans": {', '"plans": {"image_reader_writer": "NibabelIOWithReorient", '), 7)
+    image = other.read_image(path)
+    expected = array.transpose(1, 2, 0)[::-1, :, ::-1]  # z = S is -y, y = A is x, x = R is -z
+    check(image.array.shape == expected.shape and (image.array == expected).all() and image.spacing == (2, 1.5, 1.25))
+    labels, _ = other.segment_image(image)
+    want, _ = other.segment(expected, spacing=image.spacing, origin=image.origin, direction=image.direction)
+    check((labels.array == want).all() and len(np.unique(want)) >= 2)
+    labels.write(path)
+    check((meddino.Image.read(context, path).array == want[::-1, :, ::-1].transpose(2, 0, 1)).all())
+
+    class Stop(Exception):
+        pass
+
+    def stop(fraction, stage):
+        raise Stop(stage)
+
+    full, half = os.path.join(FOLDER, "full.safetensors"), os.path.join(FOLDER, "half.safetensors")
+    seen = []
+    model.save(full)
+    model.save(half, precision="bfloat16", progress=lambda fraction, stage: seen.append((fraction, stage)))
+    check(seen[-1][0] == 1 and seen == sorted(seen, key=lambda entry: entry[0]) and {stage for _, stage in seen} == {"checksum", "save"})
+    check(os.path.getsize(half) < 0.6 * os.path.getsize(full))
+    stored = meddino.Model.open(context, half)
+    stored.verify(progress=lambda fraction, stage: check(stage == "verify"))
+    raises(meddino.Error, model.verify, "SHA-256", meddino.E_STATE)
+    cancel = meddino.Cancel()
+    cancel.request()
+    picture = meddino.Image(context, array)
+    for work in (lambda **o: meddino.Image.read(context, path, **o), lambda **o: model.read_image(path, **o),
+                 lambda **o: picture.write(os.path.join(FOLDER, "not.nii"), **o), lambda **o: model.save(os.path.join(FOLDER, "not.st"), **o),
+                 lambda **o: stored.verify(**o)):
+        raises(Stop, lambda: work(progress=stop))
+        raises(meddino.Error, lambda: work(progress=lambda fraction, stage: False), "", meddino.E_CANCELLED)
+        raises(meddino.Error, lambda: work(cancel=cancel), "", meddino.E_CANCELLED)
+    check(not [name for name in os.listdir(FOLDER) if name.startswith("not.")])
+    raises(ValueError, lambda: model.save(full, precision="int8"), "precision")
+    raises(ValueError, lambda: meddino.Model.open(context, full, rope="int8"), "rope")
+    raises(meddino.Error, lambda: meddino.Model.open(context, full, rope="float32"), "rope", meddino.E_INVALID)
+    meddino.Model.open(context, full, rope="bfloat16")
+    check([(label.coding_scheme, label.code) for label in model.labels][:2] == [(None, None), ("SCT", "10200004")])
+    raises(meddino.Error, lambda: model.segment(array, out=array.view(np.uint16)), "channels[0]", meddino.E_INVALID)
+
+
 def features(model):
     array = harness.phantom(96, 80, 2)
     found = model.features(array, blocks=[0, 1], origin=(10, 20, 30))
@@ -340,6 +390,7 @@ def main():
     cancelling(model)
     lifetimes(context, model)
     models(context, model)
+    files(context, model)
     features(model)
     threads(context, model)
     harness.end("test_embed.py")

@@ -162,6 +162,41 @@ import Glibc
     #expect(try labels(job([BlurNetwork(classes: 3)]), volume, unmirrored) != seen)
   }
 
+  /// Some oblique grids would be turned once more; a volume that its reader has turned stays as it is.
+  @Test func aVolumeIsTurnedOnce() throws {
+    var random = SeededGenerator(3)
+    var found: Volume?
+    while found == nil {
+      let q = (0..<3).map { _ in Double.random(in: -1...1, using: &random) }
+      guard let unit = Quaternion(q) else { continue }
+      let volume = try Volume(allocating: .int16, geometry: Geometry(dims: [3, 4, 5], direction: unit.matrix), in: budget)
+      let turned = try volume.reoriented(to: .ras)
+      if try turned.geometry.orientation() != .ras { found = turned }
+    }
+    var turned = try #require(found)
+    let plan = try job([BlurNetwork(classes: 3)], reader: "NibabelIOWithReorient").plan
+    let again = try VoxelOrientation(plan: plan, volume: turned).apply(turned)
+    #expect(again.geometry != turned.geometry)
+    turned.isReoriented = true
+    let kept = try VoxelOrientation(plan: plan, volume: turned).apply(turned)
+    #expect(kept.geometry == turned.geometry && kept.strides == turned.strides)
+  }
+
+  /// A rotation by three components of a quaternion of length 1.
+  private struct Quaternion {
+    let matrix: [Double]
+    init?(_ v: [Double]) {
+      let (b, c, d) = (v[0], v[1], v[2])
+      let rest = 1 - b * b - c * c - d * d
+      guard rest > 0 else { return nil }
+      let a = rest.squareRoot()
+      matrix = [
+        a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c), 2 * (b * c + a * d), a * a + c * c - b * b - d * d,
+        2 * (c * d - a * b), 2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c,
+      ]
+    }
+  }
+
   @Test func outputsAreCheckedFirst() throws {
     let volume = try testVolume([10, 9, 2], in: budget)
     let job = try job([ConstantNetwork([0, 1, 0])])

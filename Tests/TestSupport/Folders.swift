@@ -16,6 +16,13 @@ public let sharedData: String? = {
 
 public func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
+/// Whether two paths are one file (hard links).
+public func sameFile(_ a: String, _ b: String) throws -> Bool {
+  var (first, second) = (stat(), stat())
+  guard stat(a, &first) == 0, stat(b, &second) == 0 else { throw MedDINOError.io("\(a) or \(b) is missing") }
+  return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+}
+
 /// A fresh folder that is removed when `body` returns.
 public func withTemporaryFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
   var template = Array("/tmp/meddino-test-XXXXXX".utf8CString)

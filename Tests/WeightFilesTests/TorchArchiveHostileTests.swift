@@ -58,7 +58,74 @@ import Testing
       }
     }
     let archive = try? TorchArchive(memorySource(zip.bytes()), in: MemoryBudget())
-    #expect(throws: MedDINOError.self) { try archive?.root.json(limit: 10_000) }
+    #expect(throws: MedDINOError.self) { try archive?.root.json(limit: 10_000, MemoryCharge(MemoryBudget(), "json")) }
+  }
+
+  @Test func keysAndTextsThatMultiply() throws {
+    // A key of tuples within tuples: 2^60 parts when written out.
+    let keys = pickle {
+      $0.op("}"); $0.op(")")
+      for _ in 0..<60 { $0.op("q", [1]); $0.op("h", [1]); $0.raw([0x86]) }
+      $0.op("N"); $0.op("s")
+    }
+    // One text of 1 MiB, a thousand times.
+    let texts = pickle {
+      $0.op("]"); $0.op("("); $0.text(String(repeating: "x", count: 1 << 20)); $0.op("q", [1])
+      for _ in 0..<1000 { $0.op("h", [1]) }
+      $0.op("e")
+    }
+    for zip in [keys, texts] {
+      let archive = try TorchArchive(memorySource(zip.bytes()), in: MemoryBudget())
+      #expect(throws: MedDINOError.self) { try archive.root.json(MemoryCharge(MemoryBudget(), "json")) }
+    }
+  }
+
+  @Test func whatAPickleMakesCountsAgainstTheLimit() throws {
+    // A list of empty lists: one byte of the file each, over a hundred in memory.
+    let bytes = pickle {
+      $0.op("]"); $0.op("(")
+      for _ in 0..<200_000 { $0.op("]") }
+      $0.op("e")
+    }.bytes()
+    let open = MemoryBudget()
+    let archive = try TorchArchive(memorySource(bytes), in: open)
+    #expect(archive.root.elements?.count == 200_000)
+    let kept = open.bytesInUse
+    #expect(kept > 200_000 * 80 && kept < open.peakBytes)
+    var refused = 0
+    var opened = 0
+    for limit in stride(from: 100_000, to: open.peakBytes + 4_000_000, by: 4_000_000) {
+      let budget = MemoryBudget(limit: limit)
+      do {
+        _ = try TorchArchive(memorySource(bytes), in: budget)
+        opened += 1
+      } catch {
+        #expect(error.kind == .outOfMemory && error.message.contains("max_bytes"), "\(error.message)")
+        refused += 1
+      }
+      #expect(budget.bytesInUse == 0)
+    }
+    #expect(refused > 3 && opened > 0)
+    withExtendedLifetime(archive) {}
+  }
+
+  @Test func everyRefusalOfACheckpointGivesAllBack() throws {
+    let bytes = PickleBuilder.stateDict([("a", [2, 2], [1, 2, 3, 4]), ("b", [], [7])], under: ["teacher"]).bytes()
+    let budget = MemoryBudget()
+    _ = try TorchArchive(memorySource(bytes), in: budget)
+    let count = budget.allocationCount
+    #expect(count >= 3)
+    for index in 0..<count {
+      budget.restartCount()
+      budget.failAllocation(index)
+      do {
+        _ = try TorchArchive(memorySource(bytes), in: budget)
+        Issue.record("allocation \(index) was not needed")
+      } catch { #expect(error.kind == .outOfMemory) }
+      #expect(budget.bytesInUse == 0)
+    }
+    budget.failAllocation(-1)
+    _ = try TorchArchive(memorySource(bytes), in: budget)
   }
 
   @Test func stackAbuse() {
@@ -105,7 +172,7 @@ import Testing
   private func exercise(_ bytes: [UInt8]) -> Bool {
     let budget = MemoryBudget(limit: 64 << 20)
     guard let archive = try? TorchArchive(memorySource(bytes), in: budget) else { return false }
-    _ = try? archive.root.json(limit: 100_000)
+    _ = try? archive.root.json(limit: 100_000, MemoryCharge(budget, "json"))
     var left = 2000
     func visit(_ value: PickleValue) {
       left -= 1

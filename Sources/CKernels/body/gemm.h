@@ -19,6 +19,20 @@ CK_INLINE void f32_load_a(const ck_gemm_args *args, int64_t row, int64_t k0, int
 }
 #include "gemm_rows.h"
 
+/* The same panels from w[k, n], the transposed matrix: a row of a panel is a piece of a row of w. */
+static void pack_f32_columns(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed) {
+  for (int64_t column = 0; column < n; column += NR) {
+    float *out = (float *)packed + column * k;
+    const int64_t count = n - column < NR ? n - column : NR;
+    for (int64_t p = 0; p < k; p++, out += NR)
+      for (int64_t v = 0; v < NR; v += VL) {
+        const int64_t left = count - v;
+        const float *from = w + p * ldw + column + v;
+        vf_store(out + v, left >= VL ? vf_load(from) : left > 0 ? vf_load_n(from, (int)left) : vf_set1(0));
+      }
+  }
+}
+
 static void pack_f32(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed) {
   enum { CHUNK = 64 }; /* a piece of a panel stays in the first cache while its columns are filled in one by one */
   for (int64_t column = 0; column < n; column += NR)
@@ -84,5 +98,21 @@ static void pack_bf16(const float *w, int64_t ldw, int64_t n, int64_t k, void *p
         }
       }
     }
+  }
+}
+
+static void pack_bf16_columns(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed) {
+  for (int64_t column = 0; column < n; column += NR) {
+    uint32_t *out = (uint32_t *)packed + column * bf16_k_words(k);
+    for (int64_t p = 0; p < k; p += 2, out += NR)
+      for (int64_t v = 0; v < NR; v += VL) {
+        const int64_t left = n - column - v;
+        const int lanes = left >= VL ? VL : left > 0 ? (int)left : 0;
+        const float *from = w + p * ldw + column + v;
+        vu low = (vu)vf_set1(0), high = low;
+        if (lanes > 0) low = vu_round_bf16(vf_load_n(from, lanes));
+        if (lanes > 0 && p + 1 < k) high = vu_round_bf16(vf_load_n(from + ldw, lanes));
+        vu_store(out + v, high | low >> 16);
+      }
   }
 }

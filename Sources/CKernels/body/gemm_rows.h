@@ -24,10 +24,24 @@ static size_t GEMM(scratch)(int64_t k) {
          (size_t)(blocks > 1 ? GEMM_PANELS : 1) * GEMM_ROWS * NR * sizeof(float);
 }
 
+/* The same of a transposed a: a few rows at a time are turned over in the first cache. */
+static void GEMM(load_turned)(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t k0, int64_t count,
+                              GEMM_A *out) {
+  enum { STRIP = 8 };
+  float strip[STRIP * GEMM_K];
+  const ck_gemm_args turned = {.a = strip, .lda = GEMM_K, .a_type = CK_F32};
+  for (int64_t r = 0; r < rows; r += STRIP) {
+    const int64_t some = rows - r < STRIP ? rows - r : STRIP;
+    transpose((const float *)args->a + k0 * args->lda + row0 + r, args->lda, count, some, strip, GEMM_K);
+    for (int64_t i = 0; i < some; i++) GEMM(load_a)(&turned, i, 0, count, out + (r + i) * GEMM_K);
+  }
+}
+
 static void GEMM(load_group)(const ck_gemm_args *args, int64_t row0, int64_t rows, GEMM_A *out) {
   for (int64_t k0 = 0; k0 < args->k; k0 += GEMM_K, out += GEMM(group_size)) {
     const int64_t count = args->k - k0 < GEMM_K ? args->k - k0 : GEMM_K;
-    for (int64_t r = 0; r < rows; r++) GEMM(load_a)(args, row0 + r, k0, count, out + r * GEMM_K);
+    if (args->a_transposed) GEMM(load_turned)(args, row0, rows, k0, count, out);
+    else for (int64_t r = 0; r < rows; r++) GEMM(load_a)(args, row0 + r, k0, count, out + r * GEMM_K);
   }
 }
 

@@ -3,10 +3,15 @@
 #include "elementwise.h"
 #include "convert.h"
 #include "rows.h"
+#include "transpose.h"
 #include "micro.h"
 #include "gemm.h"
 #include "attention_pack.h"
 #include "attention_rows.h"
+#include "attention_backward.h"
+#include "elementwise_backward.h"
+#include "rows_backward.h"
+#include "loss.h"
 
 #define DEFINE_TABLE(ISA)                         \
   static const ck_kernels table = {               \
@@ -43,4 +48,29 @@
       .pack_f32 = pack_f32,                       \
       .gemm_f32 = f32_gemm,                       \
       .gemm_f32_scratch = f32_scratch,            \
+      .pack_f32_columns = pack_f32_columns,       \
+      .pack_bf16_columns = pack_bf16_columns,     \
+      .gelu = gelu,                               \
+      .gelu_backward = gelu_backward,             \
+      .swiglu_backward = swiglu_backward,         \
+      .residual_backward = residual_backward,     \
+      .fill = fill,                               \
+      .add_scaled = add_scaled,                   \
+      .interpolate = interpolate,                 \
+      .adamw = adamw,                             \
+      .sum_of_squares = sum_of_squares,           \
+      .column_sums = column_sums,                 \
+      .layer_norm_backward = layer_norm_backward, \
+      .rms_norm_backward = rms_norm_backward,     \
+      .layer_norm_gelu_backward = layer_norm_gelu_backward, \
+      .attention_backward_bytes = attention_backward_bytes, \
+      .attention_backward_scratch = attention_backward_scratch, \
+      .attention_backward_pack = attention_backward_pack, \
+      .attention_backward_keys = attention_backward_keys, \
+      .attention_backward_queries = attention_backward_queries, \
+      .label_loss_scratch = label_loss_scratch,   \
+      .label_loss_sums = label_loss_sums,         \
+      .label_loss_gradient = label_loss_gradient, \
+      .region_loss_sums = region_loss_sums,       \
+      .region_loss_gradient = region_loss_gradient, \
   };

@@ -36,6 +36,11 @@ int ck_pool_width(const ck_pool *pool);
  * of the same pool runs (from a task, or from a second host thread) runs on the calling thread alone. */
 void ck_pool_run(ck_pool *pool, int64_t count, ck_task task, void *argument);
 
+/* ---- fixed random draws ---------------------------------------------------------------------------------------------- */
+/* MT19937 as NumPy's RandomState keeps it: 624 words and the place of the next one (0 to 624). Draws `draws` numbers in
+ * [0, maximum] (masked bits, drawn again until they fit; no draw when maximum is 0) and adds 1 to counts[number] for each. */
+void ck_legacy_count(uint32_t state[624], int32_t *position, uint32_t maximum, int64_t draws, uint32_t *counts);
+
 /* ---- this thread's last error text (the C ABI's) ---------------------------------------------------------------------- */
 void ck_set_last_error(const char *message); /* copied, cut at 1023 bytes on a UTF-8 boundary */
 const char *ck_last_error(void);
@@ -51,6 +56,7 @@ typedef struct {
   const void *a;           /* f32 or bf16 by a_type */
   int64_t lda;
   int32_t a_type;
+  int32_t a_transposed;    /* 1: a is [k, m] with row stride lda, f32 */
   const void *packed;      /* w as pack_bf16 or pack_f32 left it */
   const float *bias;       /* [n] or NULL */
   int32_t epilogue;
@@ -79,6 +85,22 @@ typedef struct {
   int64_t out_stride;
   float *log_sum_exp;      /* [heads, tokens] or NULL; what a backward pass needs */
 } ck_attention_args;
+
+/* The gradient of qkv from that of out, block by block from q, k, v and log_sum_exp (Dao 2023, arXiv:2307.08691). Tasks: pack
+ * (head, block of ck_attention_block() tokens); then keys (head, chunk), which write dk and dv of the chunk's blocks of keys and keep
+ * its share of dq; then queries (head, block), which add the shares and write dq. Where the forward rounds to bf16 because of rope_bf16,
+ * the gradient is rounded too. */
+typedef struct {
+  ck_attention_args forward; /* packed: attention_backward_bytes() bytes; out, log_sum_exp: what the forward wrote */
+  const float *gradient;     /* of out, row stride out_stride */
+  float *qkv_gradient;       /* row stride qkv_stride */
+  int64_t chunks;            /* into how many the blocks of keys are cut; at least 1, at most the blocks */
+} ck_attention_backward_args;
+
+/* One parameter's AdamW update in float32 (Loshchilov, Hutter 2019, arXiv:1711.05101; in PyTorch's order of operations). */
+typedef struct {
+  float gradient_scale, decay, first_weight, beta2, second_weight, step_size, root_correction, epsilon;
+} ck_adamw_args;
 
 typedef struct ck_kernels {
   int isa;
@@ -121,6 +143,44 @@ typedef struct ck_kernels {
   void (*CK_NONNULL pack_f32)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
   void (*CK_NONNULL gemm_f32)(const ck_gemm_args *args, void *scratch);
   size_t (*CK_NONNULL gemm_f32_scratch)(int64_t k);
+  /* The panels of w[n, k] from its transpose, w[k, n] with row stride ldw. */
+  void (*CK_NONNULL pack_f32_columns)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
+  void (*CK_NONNULL pack_bf16_columns)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
+  /* training: element-wise. Outputs may be the gradient. */
+  void (*CK_NONNULL gelu)(const float *x, float *y, int64_t count);
+  void (*CK_NONNULL gelu_backward)(const float *x, const float *g, float *y, int64_t count);
+  void (*CK_NONNULL swiglu_backward)(const float *gate, const float *up, const float *g, float *gate_gradient, float *up_gradient, int64_t count);
+  /* branch_gradient = factor * gamma * g; gamma_gradient[columns] += factor * (sum over rows of g * branch). gamma, gamma_gradient may be NULL. */
+  void (*CK_NONNULL residual_backward)(const float *g, const float *branch, const float *gamma, float factor, float *branch_gradient, float *gamma_gradient, int64_t rows, int64_t columns);
+  void (*CK_NONNULL fill)(float *x, float value, int64_t count);
+  void (*CK_NONNULL add_scaled)(float *y, const float *x, float factor, int64_t count);      /* y += factor * x */
+  void (*CK_NONNULL interpolate)(float *y, const float *x, float momentum, float rest, int64_t count); /* y = momentum * y + rest * x */
+  void (*CK_NONNULL adamw)(float *parameter, const float *g, float *first, float *second, const ck_adamw_args *args, int64_t count);
+  double (*CK_NONNULL sum_of_squares)(const float *x, int64_t count);
+  void (*CK_NONNULL column_sums)(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *sums); /* added to */
+  /* training: rows, all dense [rows, columns]. input_gradient is added to when `adds` (then it is not g), else written and may be g; NULL is
+   * not computed. weight_gradient, bias_gradient [columns] are added to, NULL is not computed. The gelu form: x is what the norm was given,
+   * g the gradient of gelu(norm(x)). */
+  void (*CK_NONNULL layer_norm_backward)(const float *x, const float *w, const float *g, float *input_gradient, int adds, float *weight_gradient, float *bias_gradient, int64_t rows, int64_t columns, float eps);
+  void (*CK_NONNULL rms_norm_backward)(const float *x, const float *w, const float *g, float *input_gradient, int adds, float *weight_gradient, int64_t rows, int64_t columns, float eps);
+  void (*CK_NONNULL layer_norm_gelu_backward)(const float *x, const float *w, const float *b, float *g, float *weight_gradient, float *bias_gradient, int64_t rows, int64_t columns, float eps); /* in place */
+  /* training: attention. scratch per thread, 64-byte aligned. */
+  size_t (*CK_NONNULL attention_backward_bytes)(const ck_attention_backward_args *args);
+  size_t (*CK_NONNULL attention_backward_scratch)(const ck_attention_backward_args *args);
+  void (*CK_NONNULL attention_backward_pack)(const ck_attention_backward_args *args, int64_t head, int64_t block);
+  void (*CK_NONNULL attention_backward_keys)(const ck_attention_backward_args *args, int64_t head, int64_t chunk, void *scratch);
+  void (*CK_NONNULL attention_backward_queries)(const ck_attention_backward_args *args, int64_t head, int64_t block);
+  /* training: loss over `count` pixels of planes `plane` apart. p: where the probabilities go (NULL: nowhere); the gradient kernels turn them
+   * into the gradient in place. Labels: sums [3 * classes + 2] are added to: per class sum p y, sum p, sum y (pixels that are left out not
+   * counted), then the cross entropy and the number of pixels counted. ignore: the label left out, or below -32768 for none.
+   * Gradient of class c: counted * (ce * (p - y) + p * (d_c - sum_k p_k d_k)), d_c = slope[c] + y * target_slope[c]. */
+  size_t (*CK_NONNULL label_loss_scratch)(int64_t classes);
+  void (*CK_NONNULL label_loss_sums)(const float *x, int64_t plane, const int16_t *target, int32_t ignore, int64_t classes, int64_t count, float *p, double *sums, void *scratch);
+  void (*CK_NONNULL label_loss_gradient)(float *p, int64_t plane, const int16_t *target, int32_t ignore, int64_t classes, int64_t count, float ce, const float *slope, const float *target_slope);
+  /* Regions, one plane: sums [4]: sum p y m, sum p m, sum y m and the binary cross entropy times m; left_out (1 where m is 0) may be NULL.
+   * Gradient: m * (bce * (p - y) + p (1 - p) (slope + y * target_slope)). */
+  void (*CK_NONNULL region_loss_sums)(const float *x, const int16_t *target, const int16_t *left_out, int64_t count, float *p, double *sums);
+  void (*CK_NONNULL region_loss_gradient)(float *p, const int16_t *target, const int16_t *left_out, int64_t count, float bce, float slope, float target_slope);
 } ck_kernels;
 
 /* The table of one instruction set; NULL when it is not supported here. */

@@ -7,6 +7,7 @@
 
 CK_INLINE vf vf_set1(float x) { return _mm256_set1_ps(x); }
 CK_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+CK_INLINE vf vf_sqrt(vf x) { return (vf)_mm256_sqrt_ps(x); }
 /* b when either is NaN */
 CK_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 CK_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }

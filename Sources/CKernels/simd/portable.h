@@ -5,6 +5,7 @@
 
 CK_INLINE vf vf_set1(float x) { return (vf){x, x, x, x}; }
 CK_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
+CK_INLINE vf vf_sqrt(vf x) { return (vf){sqrtf(x[0]), sqrtf(x[1]), sqrtf(x[2]), sqrtf(x[3])}; }
 /* As on x86: b when either is NaN. */
 CK_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 CK_INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }

@@ -21,12 +21,12 @@ public enum Checkpoint {
   ) throws(MedDINOError) -> CheckpointContents {
     let head = try source.bytes(at: 0, count: min(9, source.size))
     if TorchArchive.recognises(head) {
-      return try contents(of: try TorchArchive(source, in: budget), configuration: configuration)
+      return try contents(of: try TorchArchive(source, in: budget), configuration: configuration, in: budget)
     }
     guard head.count == 9, head[8] == UInt8(ascii: "{") else {
       throw .format("\(source.name): neither a PyTorch checkpoint nor a safetensors file")
     }
-    let file = try SafeTensorsFile(source)
+    let file = try SafeTensorsFile(source, in: budget)
     return try CheckpointMapper(file, isTeacher: false, configuration: configuration, training: nil).contents()
   }
 
@@ -48,11 +48,11 @@ public enum Checkpoint {
     guard FileKind.of(index) == .regular else {
       throw .format("\(path): this folder has no model.safetensors, expected a HuggingFace or timm model")
     }
-    let weights = try sharded(index, folder: folder)
+    let weights = try sharded(index, folder: folder, in: budget)
     return try CheckpointMapper(weights, isTeacher: false, configuration: configuration, training: nil).contents()
   }
 
-  private static func sharded(_ index: String, folder: String) throws(MedDINOError) -> ShardedWeights {
+  private static func sharded(_ index: String, folder: String, in budget: MemoryBudget) throws(MedDINOError) -> ShardedWeights {
     let listing = try JSON.parse(try InputFile.contents(index, limit: configurationLimit), source: index)
     var files: [String] = []
     for (name, value) in listing["weight_map"]?.objectValue?.entries ?? [] {
@@ -64,14 +64,16 @@ public enum Checkpoint {
     }
     guard !files.isEmpty else { throw .format("\(index): no weight_map") }
     var shards: [any WeightSource] = []
-    for file in files { shards.append(try SafeTensorsFile(try InputFile(folder + file))) }
+    for file in files { shards.append(try SafeTensorsFile(try InputFile(folder + file), in: budget)) }
     return try ShardedWeights(label: index, shards)
   }
 
   // MARK: PyTorch
 
   /// Finds the mapping of tensors inside what was saved. Source: model specification 2.1 to 2.3.
-  private static func contents(of archive: TorchArchive, configuration: JSON?) throws(MedDINOError) -> CheckpointContents {
+  private static func contents(
+    of archive: TorchArchive, configuration: JSON?, in budget: MemoryBudget
+  ) throws(MedDINOError) -> CheckpointContents {
     let label = archive.source.name
     guard let root = archive.root.dictValue else {
       throw .format("\(label): holds \(archive.root.kind), expected a state dict (save model.state_dict())")
@@ -79,7 +81,7 @@ public enum Checkpoint {
     if let weights = archive.root["network_weights"] {
       return try CheckpointMapper(
         TorchWeights(archive, try mapping(weights, "network_weights", label)), isTeacher: false, configuration: configuration,
-        training: try NNUNetState(archive.root)
+        training: try NNUNetState(archive.root, in: budget)
       ).contents()
     }
     if let teacher = archive.root["teacher"] {
@@ -105,14 +107,19 @@ public enum Checkpoint {
 }
 
 extension NNUNetState {
-  /// Throws: `.format` when plans or dataset are not plain data.
-  init(_ root: PickleValue) throws(MedDINOError) {
+  /// Far more values than any plans or dataset has.
+  private static let valueLimit = 1 << 18
+
+  /// Throws: `.format` when plans or dataset are not plain data, `.outOfMemory`.
+  init(_ root: PickleValue, in budget: MemoryBudget) throws(MedDINOError) {
     let arguments = root["init_args"]
+    let charge = MemoryCharge(budget, "plans and dataset of a checkpoint")
+    self.charge = charge
     trainerName = root["trainer_name"]?.stringValue
-    plans = try arguments?["plans"]?.json() ?? .null
+    plans = try arguments?["plans"]?.json(limit: Self.valueLimit, charge) ?? .null
     configuration = arguments?["configuration"]?.stringValue
-    fold = try arguments?["fold"]?.json() ?? .null
-    dataset = try arguments?["dataset_json"]?.json() ?? .null
+    fold = try arguments?["fold"]?.json(limit: Self.valueLimit, charge) ?? .null
+    dataset = try arguments?["dataset_json"]?.json(limit: Self.valueLimit, charge) ?? .null
     mirrorAxes = root["inference_allowed_mirroring_axes"]?.elements?.compactMap(\.intValue)
     currentEpoch = root["current_epoch"]?.intValue
     bestEMA = root["_best_ema"]?.doubleValue

@@ -27,6 +27,8 @@ public struct NNUNetState: Sendable {
   public let bestEMA: Double?
   /// Per-epoch lists: losses, Dice, learning rates, times.
   public let logging: PickleValue
+  /// The memory that plans and dataset take.
+  let charge: MemoryCharge
 }
 
 /// A checkpoint with its tensors under official names. Tensors are read from the file when they are asked for.

@@ -6,10 +6,16 @@ extension CPUDevice {
     _ qkv: Tensor, heads: Int, prefixTokens: Int, rope: RopeTable?, precision: Precision, into output: Tensor,
     workspace: Workspace, control: RunControl
   ) throws(MedDINOError) {
-    let (batch, tokens) = (qkv.shape[0], qkv.shape[1])
+    try attention(
+      qkv, heads: heads, prefixTokens: prefixTokens, rope: rope, precision: precision, into: output, keeping: nil,
+      workspace: workspace, control: control)
+  }
+
+  /// What is the same for every image: the caller adds the pointers.
+  func attentionArguments(_ qkv: Tensor, heads: Int, prefixTokens: Int, rope: RopeTable?, precision: Precision) -> ck_attention_args {
     let dim = qkv.shape[2] / 3
     var args = ck_attention_args()
-    args.tokens = Int64(tokens)
+    args.tokens = Int64(qkv.shape[1])
     args.prefix = Int64(prefixTokens)
     args.heads = Int64(heads)
     args.head_dim = Int64(dim / heads)
@@ -19,6 +25,16 @@ extension CPUDevice {
     args.cos = rope.flatMap { UnsafePointer($0.cosine.floats.baseAddress) }
     args.rope_bf16 = rope?.roundsToBFloat16 == true ? 1 : 0
     args.precision = precision == .bfloat16 ? Int32(CK_BF16) : Int32(CK_F32)
+    return args
+  }
+
+  /// `logSumExp`: [batch, heads, tokens], what a backward needs.
+  func attention(
+    _ qkv: Tensor, heads: Int, prefixTokens: Int, rope: RopeTable?, precision: Precision, into output: Tensor,
+    keeping logSumExp: Tensor?, workspace: Workspace, control: RunControl
+  ) throws(MedDINOError) {
+    let (batch, tokens, dim) = (qkv.shape[0], qkv.shape[1], qkv.shape[2] / 3)
+    var args = attentionArguments(qkv, heads: heads, prefixTokens: prefixTokens, rope: rope, precision: precision)
     args.packed = try workspace.buffer("attention", kernels.attention_bytes(&args)).pointer
     let block = Int(kernels.attention_block())
     let tasks = heads * ((tokens + block - 1) / block)
@@ -28,6 +44,7 @@ extension CPUDevice {
       try control.check()
       args.qkv = UnsafePointer(qkv.floats.baseAddress.map { $0 + image * tokens * 3 * dim })
       args.out = output.floats.baseAddress.map { $0 + image * tokens * dim }
+      args.log_sum_exp = logSumExp?.floats.baseAddress.map { $0 + image * heads * tokens }
       run(args, tasks: tasks, blocks: tasks / heads, scratch: scratch.pointer, laneBytes: laneBytes)
     }
   }

@@ -85,7 +85,7 @@ struct DecoderRun {
   }
 
   /// The row of each pixel (y, x) of a patch among the rows of its token.
-  private static func order(stages: Int, _ budget: MemoryBudget) throws(MedDINOError) -> Buffer {
+  static func order(stages: Int, _ budget: MemoryBudget) throws(MedDINOError) -> Buffer {
     let patch = 1 << stages
     let result = try budget.allocate(patch * patch * MemoryLayout<Int32>.size, "decoder pixel order")
     let rows = result.elements(Int32.self)

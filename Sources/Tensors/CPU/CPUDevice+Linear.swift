@@ -23,12 +23,8 @@ extension CPUDevice {
   public func pack(weight: Tensor, bias: Tensor?, precision: Precision) throws(MedDINOError) -> any PackedLinear {
     let n = weight.shape[0]
     let k = weight.count / max(n, 1)
-    let source = weight.floats.baseAddress
     let packed = try budget.allocate(packedBytes(n, k, precision), "packed weight")
-    switch precision {
-    case .float32: kernels.pack_f32(source, Int64(k), Int64(n), Int64(k), packed.pointer)
-    case .bfloat16: kernels.pack_bf16(source, Int64(k), Int64(n), Int64(k), packed.pointer)
-    }
+    if let source = Matrix(weight, columns: k) { fill(packed, with: source, columns: n, depth: k, turned: false, precision) }
     return CPUPackedLinear(outputs: n, inputs: k, precision: precision, weight: packed, bias: bias)
   }
 

@@ -35,9 +35,7 @@ extension CPUDevice {
 
   /// Bytes of scratch that one thread multiplies this layer with, a multiple of 64.
   func productScratch(_ layer: CPUPackedLinear) -> Int {
-    let k = Int64(layer.inputs)
-    let bytes = layer.precision == .float32 ? kernels.gemm_f32_scratch(k) : kernels.gemm_bf16_scratch(k)
-    return (bytes + 63) / 64 * 64
+    productScratch(depth: layer.inputs, layer.precision)
   }
 }
 
@@ -52,19 +50,19 @@ struct ProductTiling {
   /// The kernels address columns by whole panels; a multiple of every instruction set's panel width.
   static let columnUnit = 64
   private static let taskGoal = 24
-  private static let narrowest = 384
+  static let narrowest = 384
 
   private let rows: Int
   private let columns: Int
   private let rowBlocks: Int
   private let columnRanges: Int
 
-  init(rows: Int, columns: Int) {
+  init(rows: Int, columns: Int, narrowest: Int = Self.narrowest) {
     self.rows = rows
     self.columns = columns
     rowBlocks = max(1, (rows + Self.rowLimit - 1) / Self.rowLimit)
     let needed = (columns + Self.columnLimit - 1) / Self.columnLimit
-    let wanted = min((Self.taskGoal + rowBlocks - 1) / rowBlocks, columns / Self.narrowest)
+    let wanted = min((Self.taskGoal + rowBlocks - 1) / rowBlocks, columns / narrowest)
     columnRanges = max(1, needed, wanted)
   }
 

@@ -1,0 +1,196 @@
+public import Networks
+public import Platform
+public import Segmentation
+public import Tensors
+public import Training
+
+/// The nnU-Net fine-tuning loop of one network: updates, validation, epochs.
+///
+/// Everything random is keyed by the seed and the number of the update, so a restored run goes on with the bits of one that never stopped,
+/// whatever the number of threads. Used by one thread at a time. Source: pipeline specification 6 to 9.
+public final class FineTuner {
+  public let network: TrainablePrimus
+  public let settings: FineTuningSettings
+  public let scheme: LabelScheme
+  public let optimizer: AdamW
+  let device: any TrainingDevice
+  let tape: Tape
+  let training: BatchMaker?
+  let validation: BatchMaker?
+  private let lossOptions: SegmentationLossOptions
+  private var loader: BatchLoader<TrainingBatch>?
+  /// A batch that was taken for an update which did not come about.
+  private var pending: TrainingBatch?
+  private let clock: TimeBudget
+  var state = LoopState()
+
+  /// `training`, `validation`: nil leaves only `step(images:targets:)`, and epochs without validation.
+  /// Throws: `.invalid`, `.shape` for a network with other outputs than the labels, `.outOfMemory`.
+  public init(
+    _ network: TrainablePrimus, settings: FineTuningSettings, scheme: LabelScheme, batchDice: Bool, training: BatchMaker?,
+    validation: BatchMaker?, device: any TrainingDevice
+  ) throws(MedDINOError) {
+    try settings.validate()
+    guard network.configuration.classes == scheme.heads.count else {
+      throw .shape("the network has \(network.configuration.classes) outputs, the labels need \(scheme.heads.count)")
+    }
+    self.network = network
+    self.settings = settings
+    self.scheme = scheme
+    self.device = device
+    self.training = training
+    self.validation = validation
+    tape = Tape(device, precision: settings.precision)
+    var loss = SegmentationLossOptions()
+    loss.regions = scheme.hasRegions
+    loss.batchDice = batchDice
+    loss.ignoreLabel = scheme.ignoreLabel
+    lossOptions = loss
+    let recipe = settings.recipe
+    let depth = network.configuration.encoder.depth
+    let rules = FineTuningRules(
+      decoderRate: recipe.decoderRate, encoderRate: recipe.encoderRate, weightDecay: recipe.weightDecay,
+      layerDecay: settings.layerDecay.map { LayerDecay(depth: depth, factor: $0) })
+    optimizer = try AdamW(
+      network.parameters.list,
+      options: AdamW.Options(beta1: recipe.beta1, beta2: recipe.beta2, epsilon: recipe.epsilon, maximumNorm: recipe.clip),
+      device: device, rule: rules.rule)
+    clock = TimeBudget(seconds: settings.timeBudget)
+    state.early = EarlyStop(patience: settings.patience)
+  }
+
+  /// Updates made so far, and the epoch that the next one belongs to.
+  public var step: Int { state.step }
+  public var epoch: Int { state.epoch }
+  /// Updates of the current epoch made so far.
+  public var stepInEpoch: Int { state.sums.count }
+  public var history: MetricsHistory { state.history }
+  /// All epochs are done, the score has not improved for long enough, or the time is used up.
+  public var isFinished: Bool { state.epoch >= settings.recipe.epochs || state.early.shouldStop || clock.isSpent }
+
+  /// Goes on from another position: batches that were prepared are made again.
+  func restart(_ other: LoopState) {
+    state = other
+    loader = nil
+    pending = nil
+  }
+
+  // MARK: updates
+
+  /// One update on the next batches of the training cases.
+  ///
+  /// Throws: `.state` without cases or when the run is finished, `.cancelled` and `.outOfMemory` (weights and position are then those of before),
+  /// and what the cases throw.
+  public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
+    guard let training else { throw .state("the trainer has no dataset, expected one or batches from the caller") }
+    guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
+    let result = try update(control) { (index) throws(MedDINOError) in try next(training, index, control) }
+    state.position += settings.accumulate
+    pending = nil
+    state.sums.add(result)
+    return result
+  }
+
+  /// One update on the caller's batch, which is not augmented.
+  ///
+  /// Shapes: images float32 [batch, channels, H, W] with H and W multiples of the patch; targets int16 as `TargetEncoding` makes them.
+  /// Throws: `.shape`, `.format` for a value that no label has, `.cancelled`, `.outOfMemory`.
+  public func step(images: Tensor, targets: Tensor, _ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
+    try update(control, batches: 1) { _ in TrainingBatch(step: 0, images: images, targets: targets) }
+  }
+
+  private func update(
+    _ control: RunControl, batches: Int? = nil, _ batch: (Int) throws(MedDINOError) -> TrainingBatch
+  ) throws(MedDINOError) -> StepMetrics {
+    let start = monotonicSeconds()
+    let count = batches ?? settings.accumulate
+    tape.control = control
+    defer { tape.control = RunControl() }
+    network.parameters.zeroGradients()
+    try control.begin("train", from: 0, to: 1)
+    var loss = SegmentationLoss(total: 0, crossEntropy: 0, dice: 0)
+    do throws(MedDINOError) {
+      for index in 0..<count {
+        let one = try gradients(try batch(index), group: index)
+        loss.add(one, weight: 1 / Double(count))
+      }
+      try control.check()
+    } catch {
+      tape.reset()
+      network.parameters.zeroGradients()
+      throw error
+    }
+    let factor = settings.recipe.rateFactor(epoch: state.epoch)
+    let report = try optimizer.step(AdamW.Rates(learningRate: factor), accumulated: count)
+    state.step += 1
+    return StepMetrics(
+      step: state.step, epoch: state.epoch, loss: loss, gradientNorm: report.norms.first ?? 0,
+      learningRate: factor * settings.recipe.decoderRate, isUpdated: report.isUpdated, seconds: monotonicSeconds() - start)
+  }
+
+  private func gradients(_ batch: TrainingBatch, group: Int) throws(MedDINOError) -> SegmentationLoss {
+    let encoder = network.configuration.encoder
+    let random = TrainingRandomness(seed: settings.seed, step: UInt64(state.step), group: UInt64(group))
+    let logits = try network.logits(
+      Variable(batch.images), draws: random.draws(encoder, batch: batch.images.shape[0]), on: tape, recompute: settings.recompute)
+    let loss = try tape.segmentationLoss(logits, targets: batch.targets, lossOptions)
+    try tape.backward()
+    return loss
+  }
+
+  private func next(_ maker: BatchMaker, _ index: Int, _ control: RunControl) throws(MedDINOError) -> TrainingBatch {
+    if index == 0, let pending { return pending }
+    if loader == nil || loader?.position != state.position + index {
+      loader = try BatchLoader(from: state.position + index, workers: settings.workers, ahead: max(1, 2 * settings.workers)) {
+        (number, _) throws(MedDINOError) in try maker.make(step: UInt64(number))
+      }
+    }
+    guard let batch = try loader?.next(control) else { throw .cancelled }
+    if settings.accumulate == 1 { pending = batch }
+    return batch
+  }
+
+  // MARK: validation and epochs
+
+  /// Loss and pseudo Dice over the validation batches of an epoch; nothing of the run changes.
+  ///
+  /// Throws: `.state` without validation cases, `.cancelled`, `.outOfMemory`, and what the cases throw.
+  public func validate(_ control: RunControl = RunControl()) throws(MedDINOError) -> ValidationMetrics {
+    guard let validation else { throw .state("the trainer has no validation cases") }
+    var dice = PseudoDice(heads: scheme.heads.count, regions: scheme.hasRegions, ignoreLabel: scheme.ignoreLabel)
+    var sum = 0.0
+    let count = settings.recipe.validationIterations
+    defer { tape.control = RunControl() }
+    for index in 0..<count {
+      tape.control = control.span(Double(index) / Double(count), Double(index + 1) / Double(count))
+      try tape.control.begin("validate", from: 0, to: 1)
+      let batch = try validation.make(step: UInt64(state.epoch * count + index))
+      try tape.withoutRecording { () throws(MedDINOError) in
+        let logits = try network.logits(Variable(batch.images), on: tape)
+        sum += try tape.segmentationLoss(logits, targets: batch.targets, lossOptions).total
+        try dice.add(logits: logits.value, targets: batch.targets)
+      }
+    }
+    return ValidationMetrics(loss: count == 0 ? .nan : sum / Double(count), dice: dice.scores, meanDice: dice.mean)
+  }
+
+  /// The updates that the current epoch still lacks, then validation and the epoch's bookkeeping.
+  ///
+  /// Stages are "train" and "validate". After a cancel the epoch goes on where it stopped. Throws: as `step` and `validate`.
+  public func finishEpoch(_ control: RunControl = RunControl()) throws(MedDINOError) -> EpochMetrics {
+    let total = Double(settings.recipe.iterations + (validation == nil ? 0 : settings.recipe.validationIterations))
+    while state.sums.count < settings.recipe.iterations, state.sums.count == 0 || !clock.isSpent {
+      let done = Double(state.sums.count)
+      _ = try step(control.span(done / total, (done + 1) / total))
+    }
+    var result: ValidationMetrics?
+    if validation != nil, settings.recipe.validationIterations > 0 {
+      let start = monotonicSeconds()
+      result = try validate(control.span(Double(settings.recipe.iterations) / total, 1))
+      state.sums.seconds += monotonicSeconds() - start
+    }
+    var metrics = state.endEpoch(result, settings)
+    if clock.isSpent { metrics.isFinished = true }
+    return metrics
+  }
+}

@@ -1,0 +1,155 @@
+import ArgumentParser
+import FineTuning
+import Glibc
+import MedDINO
+import Platform
+import WeightFiles
+
+struct FinetuneCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "finetune", abstract: "Train a segmentation network on a prepared dataset.",
+    discussion: """
+      DATASET is what `meddino plan` left: a folder, or a number or name under nnUNet_preprocessed. Without options the recipe is that of
+      MedDINOv3: 1000 epochs of 250 updates, decoder 3e-4, encoder 3e-5. Into --output go settings.json, metrics.jsonl, progress.png,
+      checkpoint_latest.safetensors (for --resume), model_best.safetensors and model_final.safetensors (for `meddino segment`).
+      Every option is a key of the JSON that --config reads and --print-config writes: --batch-size is "batch_size".
+      """)
+
+  @Argument(help: "Prepared dataset folder, or its number or name under nnUNet_preprocessed.") var dataset: String
+  @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder")) var output: String?
+  @Option(help: "Fold number, or all.") var fold: String?
+  @Option(help: "Recipe: \(Recipe.presets.map { $0.aliases.first ?? $0.name }.joined(separator: ", ")), or a trainer's class name.")
+  var recipe: String?
+  @Option(help: ArgumentHelp("Weights to start from: a backbone of any layout, or a model; random without.", valueName: "file"))
+  var backbone: String?
+  @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file")) var config: String?
+  @Option(help: "Encoder preset, for a start from random weights.") var encoder: String?
+  @Option(help: ArgumentHelp("Blocks to tap, comma-separated.", valueName: "list")) var taps: String?
+  @Option(help: "Epochs.") var epochs: Int?
+  @Option(help: "Updates of an epoch.") var iterations: Int?
+  @Option(help: "Validation batches of an epoch.") var validationIterations: Int?
+  @Option(help: "Images of a batch; the plan's by default.") var batchSize: Int?
+  @Option(help: "Batches whose gradients make one update.") var accumulate: Int?
+  @Option(name: .customLong("decoder-lr"), help: "Learning rate of the decoder.") var decoderRate: Double?
+  @Option(name: .customLong("encoder-lr"), help: "Learning rate of the encoder.") var encoderRate: Double?
+  @Option(help: "Weight decay.") var weightDecay: Double?
+  @Option(help: "Largest norm of the gradient.") var clip: Double?
+  @Option(help: "Epochs of linear warm-up.") var warmupEpochs: Int?
+  @Option(help: "Rate of stochastic depth.") var dropPath: Double?
+  @Option(help: "Factor from an encoder layer's learning rate to that of the one below.") var layerDecay: Double?
+  @Option(help: "Share of a batch that must show foreground.") var oversample: Double?
+  @Option(help: ArgumentHelp("What learns: full, frozen, last:BLOCKS, lora:RANK[:ALPHA] or decoder.", valueName: "way")) var adapt: String?
+  @Option(help: "f32, or bf16 for products in bf16.") var precision: String?
+  @Flag(help: "Compute activations again in the backward instead of keeping them: less memory, more time.") var recompute = false
+  @Flag(help: "No augmentation.") var noAugmentation = false
+  @Flag(help: "Really simulate low resolution (the official 2D code does not).") var lowResolution = false
+  @Option(help: "Seed of everything random.") var seed: UInt64?
+  @Option(help: "Threads that prepare batches.") var workers: Int?
+  @Option(help: "Epochs between writes of the latest checkpoint.") var saveEvery: Int?
+  @Option(help: "Epochs without a better moving Dice after which the run ends.") var patience: Int?
+  @Option(help: "Seconds after which the run ends.") var timeBudget: Double?
+  @Option(help: ArgumentHelp("With --adapt decoder: disk for encoder features, such as 20G.", valueName: "size")) var featureCache: String?
+  @Flag(help: "Go on from the run's checkpoint_latest.safetensors; the settings are those of the run.") var resume = false
+  @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
+  @Flag(help: "Print what an update would take and do nothing.") var estimate = false
+  @Flag(help: "Print the epochs as JSON lines.") var json = false
+  @OptionGroup var opening: OpeningOptions
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      let settings = try RunSettings(try text().text())
+      if printConfig { return print(settings.json.text(indent: 2)) }
+      let context = try common.context()
+      let data = try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: context)
+      let control = Terminal.control(quiet: common.quiet)
+      var startOptions = try opening.options()
+      startOptions.configuration = nil  // --configuration is the dataset's; a start folder is taken as it is named
+      let start = try backbone.map { try Model.open($0, options: startOptions, context: context) }
+      if estimate { return try printEstimate(start, data, settings, context) }
+      let trainer = try trainer(start, data, settings, context, control)
+      if !common.quiet {
+        note("\(data.identifiers.count) cases, plan \(data.configuration.name), \(trainer.settings.recipe.name), fold \(settings.fold)")
+      }
+      try trainer.run(control: control) { report($0, of: trainer.settings.recipe.epochs) }
+      Terminal.finishProgress()
+      if !common.quiet, let output = settings.output { print(output) }
+    }
+  }
+
+  private func trainer(
+    _ start: Model?, _ data: TrainingDataset, _ settings: RunSettings, _ context: Context, _ control: RunControl
+  ) throws -> Trainer {
+    guard let output = settings.output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
+    let latest = output + "/checkpoint_latest.safetensors"
+    if resume { return try Trainer.resume(latest, dataset: data, context: context, output: output, control: control) }
+    if FileKind.of(latest) != .missing {
+      throw MedDINOError.invalid("\(latest) is there already: give --resume to go on, or another --output")
+    }
+    return try Trainer.create(start: start, dataset: data, settings: settings, context: context, control: control)
+  }
+
+  /// The settings file with the options over it.
+  private func text() throws -> JSON {
+    let base = try config.map { try JSON.parse(try InputFile.contents($0), source: $0) } ?? .object(JSONObject())
+    guard var object = base.objectValue else { throw MedDINOError.invalid("--config is not a JSON object") }
+    func set(_ key: String, _ value: JSON?) { if let value { object[key] = value } }
+    set("recipe", recipe.map(JSON.string))
+    set("encoder", encoder.map(JSON.string))
+    set("taps", try taps.map { JSON.integers(try integers($0, "--taps")) })
+    set("fold", fold.map(JSON.string))
+    set("output", output.map(JSON.string))
+    let counts = [
+      ("epochs", epochs), ("iterations", iterations), ("validation_iterations", validationIterations), ("batch_size", batchSize),
+      ("accumulate", accumulate), ("warmup_epochs", warmupEpochs), ("workers", workers), ("save_every", saveEvery), ("patience", patience),
+    ]
+    for (key, value) in counts { set(key, value.map(JSON.integer)) }
+    let numbers = [
+      ("decoder_lr", decoderRate), ("encoder_lr", encoderRate), ("weight_decay", weightDecay), ("clip", clip), ("drop_path", dropPath),
+      ("layer_decay", layerDecay), ("oversample", oversample), ("time_budget", timeBudget),
+    ]
+    for (key, value) in numbers { set(key, value.map(JSON.number)) }
+    set("adapt", adapt.map(JSON.string))
+    set("precision", precision.map(JSON.string))
+    if recompute { set("recompute", .bool(true)) }
+    if noAugmentation { set("augmentation", .bool(false)) }
+    if lowResolution { set("low_resolution", .bool(true)) }
+    set("seed", seed.map { .string(String($0)) })
+    set("feature_cache", try featureCache.map { .integer(try byteCount($0, "--feature-cache")) })
+    return .object(object)
+  }
+
+  static func locate(_ reference: String) throws -> String {
+    if FileKind.of(reference) == .directory { return reference }
+    let folder = getenv("nnUNet_preprocessed").map { String(cString: $0) }
+    return try DatasetPreparation.locate(reference, raw: folder)
+  }
+
+  private func printEstimate(_ start: Model?, _ data: TrainingDataset, _ settings: RunSettings, _ context: Context) throws {
+    let cost = try Trainer.estimate(start: start, dataset: data, settings: settings, context: context)
+    if json { return print(JSON.object(("peak_bytes", .integer(cost.total))).text()) }
+    print(
+      "about \(cost.total >> 20) MB: weights \(cost.parameters >> 20), gradients \(cost.gradients >> 20), moments \(cost.moments >> 20), "
+        + "activations \(cost.activations >> 20), working \(cost.working >> 20)")
+  }
+
+  private func report(_ epoch: EpochMetrics, of epochs: Int) {
+    if json { return print(epoch.values.entries.isEmpty ? "" : line(epoch).text()) }
+    if common.quiet { return }
+    func short(_ value: Double) -> String { value.isFinite ? DecimalText.fixed(value, digits: 4) : "-" }
+    var text = "epoch \(epoch.epoch + 1)/\(epochs)  loss \(short(epoch.trainingLoss.total))"
+    if let validation = epoch.validation {
+      text += "  validation \(short(validation.loss))  Dice \(short(validation.meanDice))  average \(short(epoch.movingDice))"
+      if epoch.isBest { text += " (best)" }
+    }
+    note(text + "  \(Terminal.duration(epoch.seconds))")
+  }
+
+  private func line(_ epoch: EpochMetrics) -> JSON {
+    var object = JSONObject([("epoch", .integer(epoch.epoch)), ("step", .integer(epoch.step))])
+    for entry in epoch.values.entries { object[entry.key] = entry.value }
+    object["is_best"] = .bool(epoch.isBest)
+    object["finished"] = .bool(epoch.isFinished)
+    return .object(object)
+  }
+}

@@ -1,0 +1,256 @@
+internal import CKernels
+internal import Glibc
+internal import Platform
+
+/// The decoder's backward over groups of tokens: a group's maps are computed again from the taps, so the full-resolution map never
+/// exists. The first stages keep a whole group; the later ones and the head go through it in parts, whose maps stay small. Every
+/// product is spread over all threads, and sums over tokens are added part by part, in order.
+final class DecoderBackward {
+  /// Tokens of a part.
+  private static let partTokens = 56
+  private static let wideStages = 2
+  private static let epsilon: Float = 1e-6
+
+  /// One stage's weights, maps and gradients. Rows are those of the stage's input: [rows, (quadrant, output)].
+  private struct Stage {
+    let inputs, outputs: Int
+    /// Per tap, or one: of the forward product, and of the gradient with respect to the input.
+    var forward: [ProductPanels] = []
+    var backward: [ProductPanels] = []
+    let bias, normWeight, normBias: Tensor
+    /// Before the norm, after GELU, and the gradient of the latter, which becomes that of the former.
+    let before, after, slope: UnsafeMutablePointer<Float>
+    /// What the pointers point to.
+    let maps: [Tensor]
+    var weightGradient: Tensor?
+    /// Conv bias, norm weight, norm bias, each [outputs].
+    let sums: Tensor
+  }
+
+  private let device: CPUDevice
+  private let precision: Precision
+  private let taps: Int
+  private let needsWeights, needsTaps: Bool
+  private let classes, channels: Int
+  private var stages: [Stage] = []
+  private let wideCount: Int
+  private let headForward: ProductPanels
+  private let headWeightGradient, headBiasGradient: Tensor
+  private let headSlope: Tensor
+  private let pixelOrder: Buffer
+
+  init(
+    _ device: CPUDevice, _ weights: DecoderWeights, taps: Int, patches: Int, _ precision: Precision, needsTaps: Bool,
+    needsWeights: Bool, _ workspace: Workspace
+  ) throws(MedDINOError) {
+    self.device = device
+    self.precision = precision
+    self.taps = taps
+    self.needsTaps = needsTaps
+    self.needsWeights = needsWeights
+    wideCount = min(Self.wideStages, weights.stages.count)
+    classes = weights.headWeight.shape[0]
+    channels = weights.headWeight.shape[1]
+    let part = min(Self.partTokens, patches)
+    headSlope = try workspace.tensor("decoder head gradient", [part << (2 * weights.stages.count), classes])
+    guard let head = Matrix(weights.headWeight, columns: channels) else { throw MedDINOError(.internal, "a decoder without a head") }
+    headForward = try device.panels(head, columns: channels, depth: classes, turned: true, precision)
+    headWeightGradient = try Tensor([classes, channels], in: device.budget, "decoder head gradient")
+    headBiasGradient = try Tensor([classes], in: device.budget, "decoder head gradient")
+    device.fill(headWeightGradient, 0)
+    device.fill(headBiasGradient, 0)
+    pixelOrder = try DecoderRun.order(stages: weights.stages.count, device.budget)
+    for (index, stage) in weights.stages.enumerated() {
+      let tokens = min(index < wideCount ? DecoderRun.groupTokens : Self.partTokens, patches)
+      stages.append(try makeStage(index, stage, rows: tokens << (2 * index), workspace))
+    }
+  }
+
+  private func makeStage(
+    _ index: Int, _ stage: DecoderWeights.Stage, rows: Int, _ workspace: Workspace
+  ) throws(MedDINOError) -> Stage {
+    let turned = try DecoderStageWeight(device, stage)
+    let (inputs, outputs, n) = (turned.inputs, turned.outputs, 4 * turned.outputs)
+    var maps: [Tensor] = []
+    for name in ["before", "after", "gradient"] { maps.append(try workspace.tensor("decoder \(name) \(index)", [rows, n])) }
+    let sums = try Tensor([3 * outputs], in: device.budget, "decoder gradient")
+    device.fill(sums, 0)
+    guard let before = maps[0].floats.baseAddress, let after = maps[1].floats.baseAddress, let slope = maps[2].floats.baseAddress,
+      let matrix = turned.matrix
+    else { throw MedDINOError(.internal, "a decoder stage without channels") }
+    var made = Stage(
+      inputs: inputs, outputs: outputs, bias: try turned.repeatedBias(stage.bias, device.budget), normWeight: stage.normWeight,
+      normBias: stage.normBias, before: before, after: after, slope: slope, maps: maps, sums: sums)
+    let parts = index == 0 ? taps : 1
+    let width = inputs / parts
+    for part in 0..<parts {
+      let rows = matrix.advanced(row: part * width)
+      made.forward.append(try device.panels(rows, columns: n, depth: width, turned: true, precision))
+      if index > 0 || needsTaps {
+        made.backward.append(try device.panels(rows, columns: width, depth: n, turned: false, precision))
+      }
+    }
+    if needsWeights {
+      let gradient = try Tensor([inputs, n], in: device.budget, "decoder weight gradient")
+      device.fill(gradient, 0)
+      made.weightGradient = gradient
+    }
+    withExtendedLifetime(turned) {}
+    return made
+  }
+
+  /// inputs: per tap, the image's patch tokens; logits: the gradient's planes of the image; outputs: the tap gradients or none.
+  func group(
+    _ inputs: [Matrix], _ tokens: Range<Int>, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>,
+    _ outputs: [UnsafeMutablePointer<Float>]
+  ) throws(MedDINOError) {
+    let sources = inputs.map { $0.advanced(row: tokens.lowerBound) }
+    for index in 0..<wideCount {
+      try forward(index, index == 0 ? sources : [map(index - 1)], rows: tokens.count << (2 * index))
+    }
+    var first = 0
+    while first < tokens.count {
+      let count = min(Self.partTokens, tokens.count - first)
+      try part(tokens.lowerBound + first..<tokens.lowerBound + first + count, at: first, grid, logits)
+      first += count
+    }
+    for index in (0..<wideCount).reversed() {
+      let rows = tokens.count << (2 * index)
+      if index > 0 {
+        try backward(index, [map(index - 1)], rows: rows, into: [stages[index - 1].slope])
+      } else {
+        let width = stages[0].inputs / taps
+        try backward(0, sources, rows: rows, into: outputs.map { $0 + tokens.lowerBound * width })
+      }
+    }
+  }
+
+  /// The later stages and the head of some tokens, forth and back; `at` is the first token's place in the group.
+  private func part(
+    _ tokens: Range<Int>, at first: Int, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>
+  ) throws(MedDINOError) {
+    let count = tokens.count
+    let perToken = stages[wideCount - 1].outputs << (2 * wideCount)
+    let entry = map(wideCount - 1, from: first * perToken)
+    let entrySlope = stages[wideCount - 1].slope + first * perToken
+    for index in wideCount..<stages.count {
+      try forward(index, [index == wideCount ? entry : map(index - 1)], rows: count << (2 * index))
+    }
+    let last = stages.count - 1
+    let isWide = wideCount == stages.count
+    try head(
+      tokens, grid, logits, pixels: isWide ? entry : map(last), slope: isWide ? entrySlope : stages[last].slope)
+    for index in (wideCount..<stages.count).reversed() {
+      let isFirst = index == wideCount
+      try backward(
+        index, [isFirst ? entry : map(index - 1)], rows: count << (2 * index), into: [isFirst ? entrySlope : stages[index - 1].slope])
+    }
+  }
+
+  private func map(_ index: Int, from offset: Int = 0) -> Matrix {
+    Matrix(UnsafePointer(stages[index].after) + offset, stride: stages[index].outputs)
+  }
+
+  // MARK: one stage
+
+  private func forward(_ index: Int, _ sources: [Matrix], rows: Int) throws(MedDINOError) {
+    let stage = stages[index]
+    let n = 4 * stage.outputs
+    for (tap, source) in sources.enumerated() {
+      let isLast = tap == sources.count - 1
+      try device.multiply(
+        source, rows: rows, stage.forward[tap], bias: isLast ? stage.bias.floats.baseAddress.map { UnsafePointer($0) } : nil,
+        into: stage.before, stride: n, adds: tap > 0)
+    }
+    let kernels = device.kernels
+    device.pool.forBlocks(of: rows, grain: 64) { block in
+      let to = stage.after + block.lowerBound * n
+      memcpy(to, stage.before + block.lowerBound * n, block.count * n * MemoryLayout<Float>.size)
+      kernels.layer_norm_gelu(
+        to, stage.normWeight.floats.baseAddress, stage.normBias.floats.baseAddress, Int64(4 * block.count), Int64(stage.outputs),
+        Self.epsilon)
+    }
+  }
+
+  /// The gradient of the stage's output becomes that of the convolution's output, then of its weights and of its input.
+  private func backward(
+    _ index: Int, _ sources: [Matrix], rows: Int, into targets: [UnsafeMutablePointer<Float>]
+  ) throws(MedDINOError) {
+    let stage = stages[index]
+    let (n, outputs) = (4 * stage.outputs, stage.outputs)
+    let kernels = device.kernels
+    try device.addPartialSums(rows: rows, columns: n, to: stage.sums.floats.baseAddress, count: 3 * outputs) { block, partial in
+      let slope = stage.slope + block.lowerBound * n
+      kernels.layer_norm_gelu_backward(
+        stage.before + block.lowerBound * n, stage.normWeight.floats.baseAddress, stage.normBias.floats.baseAddress, slope,
+        partial + outputs, partial + 2 * outputs, Int64(4 * block.count), Int64(outputs), Self.epsilon)
+      kernels.column_sums(slope, Int64(outputs), Int64(4 * block.count), Int64(outputs), partial)
+    }
+    let slope = Matrix(UnsafePointer(stage.slope), stride: n)
+    if let gradient = stage.weightGradient?.floats.baseAddress {
+      let width = stage.inputs / sources.count
+      for (tap, source) in sources.enumerated() {
+        try device.addTurnedProduct(
+          source, rows: width, slope, columns: n, depth: rows, precision, to: gradient + tap * width * n, stride: n)
+      }
+    }
+    for (tap, target) in targets.enumerated() {
+      try device.multiply(slope, rows: rows, stage.backward[tap], into: target, stride: stage.backward[tap].columns)
+    }
+  }
+
+  // MARK: the head
+
+  private func head(
+    _ tokens: Range<Int>, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>, pixels: Matrix, slope: UnsafeMutablePointer<Float>
+  ) throws(MedDINOError) {
+    let rows = tokens.count << (2 * stages.count)
+    guard let outer = Matrix(headSlope, columns: classes) else { return }
+    gather(tokens, grid, logits)
+    if needsWeights {
+      if let target = headWeightGradient.floats.baseAddress {
+        try device.addTurnedProduct(
+          outer, rows: classes, Matrix(pixels.pointer, stride: channels), columns: channels, depth: rows, precision, to: target,
+          stride: channels)
+      }
+      if let target = headBiasGradient.floats.baseAddress {
+        try device.addColumnSums(outer, rows: rows, columns: classes, to: target)
+      }
+    }
+    try device.multiply(outer, rows: rows, headForward, into: slope, stride: channels)
+  }
+
+  /// The planes' gradient of some tokens as rows of pixels.
+  private func gather(_ tokens: Range<Int>, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>) {
+    let perToken = grid.patch * grid.patch
+    let width = grid.columns * grid.patch
+    let plane = grid.rows * grid.patch * width
+    guard let order = pixelOrder.elements(Int32.self).baseAddress, let base = headSlope.floats.baseAddress else { return }
+    let classes = classes
+    device.pool.forEach(tokens.count) { index in
+      let token = tokens.lowerBound + index
+      let corner = token / grid.columns * grid.patch * width + token % grid.columns * grid.patch
+      let to = base + index * perToken * classes
+      for c in 0..<classes {
+        let from = logits + c * plane + corner
+        for y in 0..<grid.patch {
+          for x in 0..<grid.patch { to[Int(order[y * grid.patch + x]) * classes + c] = from[y * width + x] }
+        }
+      }
+    }
+  }
+
+  // MARK: the sums
+
+  func addGradients(to gradients: DecoderWeights) {
+    for (stage, target) in zip(stages, gradients.stages) {
+      if let gradient = stage.weightGradient { DecoderStageWeight.add(gradient, to: target.weight, device) }
+      let outputs = stage.outputs
+      device.add(stage.sums.rows(0..<outputs), factor: 1, to: target.bias)
+      device.add(stage.sums.rows(outputs..<2 * outputs), factor: 1, to: target.normWeight)
+      device.add(stage.sums.rows(2 * outputs..<3 * outputs), factor: 1, to: target.normBias)
+    }
+    device.add(headWeightGradient, factor: 1, to: gradients.headWeight)
+    device.add(headBiasGradient, factor: 1, to: gradients.headBias)
+  }
+}
