@@ -98,14 +98,14 @@ import Training
     let straight = try tuner(settings, cases(scheme), scheme)
     _ = try straight.step()
 
-    let broken = try cases(scheme).map { Unreliable(base: $0) }
-    let run = try tuner(settings, broken, scheme)
-    Unreliable.isBroken.withLock { $0 = true }
+    let disk = Disk()
+    let run = try tuner(settings, cases(scheme).map { Unreliable(base: $0, disk: disk) }, scheme)
+    disk.isAway.withLock { $0 = true }
     for _ in 0..<2 {
       #expect(throws: MedDINOError.self) { try run.step() }
       #expect(run.step == 0)
     }
-    Unreliable.isBroken.withLock { $0 = false }
+    disk.isAway.withLock { $0 = false }
     _ = try run.step()
     #expect(bits(run.network) == bits(straight.network))
   }
@@ -141,14 +141,18 @@ import Training
   }
 }
 
-/// A case on a disk that fails for a while.
+/// Fails for a while.
+private final class Disk: Sendable {
+  let isAway = Mutex(false)
+}
+
 private struct Unreliable: TrainingCase {
-  static let isBroken = Mutex(false)
   let base: any TrainingCase
+  let disk: Disk
   var identifier: String { base.identifier }
   var shape: [Int] { base.shape }
   var locations: [ForegroundLocations] { base.locations }
-  private func check() throws(MedDINOError) { if Self.isBroken.withLock({ $0 }) { throw .io("the disk is away") } }
+  private func check() throws(MedDINOError) { if disk.isAway.withLock({ $0 }) { throw .io("the disk is away") } }
   func readImage(
     channel: Int, slice: Int, rows: Range<Int>, columns: Range<Int>, into out: UnsafeMutablePointer<Float>
   ) throws(MedDINOError) {
