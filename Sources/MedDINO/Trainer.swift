@@ -18,7 +18,7 @@ public final class Trainer: @unchecked Sendable {
   let tuner: FineTuner
   let origin: Origin
   var folder: RunFolder?
-  var fold = DatasetSplits.Fold.number(0)
+  public internal(set) var fold = DatasetSplits.Fold.number(0)
   /// Of the dataset, in its order; empty without one.
   var caseNames: [String] = []
   private let isBusy = Mutex(false)
