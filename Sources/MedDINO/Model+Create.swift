@@ -63,7 +63,24 @@ extension Model {
       else { throw .shape("models[\(index)] has another plan or other labels than models[0]") }
     }
     return Model(
-      context: first.context, encoder: first.encoder, task: first.task, labels: first.labels, metadata: first.metadata,
+      context: first.context, encoder: first.encoder, task: first.task, labels: first.labels, metadata: metadata(of: models),
       members: models.flatMap(\.members))
+  }
+
+  /// What is true of all: every licence, where each member comes from, the postprocessing if they share it, and no checksum.
+  private static func metadata(of models: [Model]) -> [String: String] {
+    guard var result = models.first?.metadata, models.count > 1 else { return models.first?.metadata ?? [:] }
+    var licences: [String] = []
+    for model in models { if let licence = model.metadata["licence"], !licences.contains(licence) { licences.append(licence) } }
+    result["licence"] = licences.joined(separator: "; ")
+    let origins = models.map { model in
+      let text = model.metadata["provenance"] ?? ""
+      return (try? JSON.parse(text, source: "provenance")) ?? JSON.string(text)
+    }
+    result["provenance"] = JSON.object(("ensemble", .array(origins))).text()
+    let kept = models.map { $0.metadata[postprocessingKey] }
+    if kept.contains(where: { $0 != kept[0] }) { result[postprocessingKey] = nil }
+    result["sha256"] = nil
+    return result
   }
 }

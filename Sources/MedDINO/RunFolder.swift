@@ -7,35 +7,56 @@ internal import WeightFiles
 /// What a run leaves on disk while it goes on: metrics, a plot, checkpoints and models.
 ///
 /// metrics.jsonl, progress.png, settings.json, checkpoint_latest.safetensors (resumes), model_best.safetensors and model_final.safetensors
-/// (segment). Each is written beside its target and renamed.
+/// (segment), features.cache (decoder only). All but the first and the last are written beside their target and renamed.
 final class RunFolder {
   let path: String
   private let stream: MetricsStream
+  var features: String { path + "/features.cache" }
   var latest: String { path + "/checkpoint_latest.safetensors" }
   var best: String { path + "/model_best.safetensors" }
   var final: String { path + "/model_final.safetensors" }
 
-  /// `resumedStep`: keeps the metrics up to there; nil starts a new file. Throws: `.io`, `.format`.
+  /// `resumedStep`: keeps the metrics up to there; nil starts a new run, which the folder must not have yet.
+  /// Throws: `.io`, `.format`, `.invalid` when the folder holds a run that can go on.
   init(_ path: String, resumedStep: Int?) throws(MedDINOError) {
+    try Self.checkFree(path, isResumed: resumedStep != nil)
     try makeFolder(path)
     self.path = path
+    try AtomicFile.removeAbandoned(in: path, Self.names.contains)
     stream = try MetricsStream(path + "/metrics.jsonl", resumedStep: resumedStep)
   }
+  private static let names: Set<String> = [
+    "checkpoint_latest.safetensors", "model_best.safetensors", "model_final.safetensors", "settings.json", "progress.png",
+  ]
 
-  /// One epoch: a line, the plot, and checkpoints when it is their turn. Throws: `.io`, `.outOfMemory`.
+  /// Nothing of an earlier run may be lost. Throws: `.invalid`.
+  static func checkFree(_ path: String, isResumed: Bool) throws(MedDINOError) {
+    let checkpoint = path + "/checkpoint_latest.safetensors"
+    guard isResumed || FileKind.of(checkpoint) == .missing else {
+      throw .invalid("\(checkpoint) is there already, expected a folder without a run, or a resume (--resume)")
+    }
+  }
+
+  /// What a run is made with. Throws: `.io`.
+  func begin(_ run: RunSettings) throws(MedDINOError) {
+    try AtomicFile.write(Array((run.json.text(indent: 2) + "\n").utf8), to: path + "/settings.json")
+  }
+
+  /// One epoch: a line, the plot, models and checkpoints when it is their turn.
+  ///
+  /// The checkpoint comes last: a run that is killed before makes everything of the epoch again. Throws: `.io`, `.outOfMemory`.
   func note(_ metrics: EpochMetrics, _ trainer: Trainer) throws(MedDINOError) {
-    if metrics.epoch == 0 {
-      let run = RunSettings(trainer.settings, fold: trainer.fold, output: path)
-      try AtomicFile.write(Array((run.json.text(indent: 2) + "\n").utf8), to: path + "/settings.json")
-    }
     try stream.write(MetricsRecord(.epoch, step: metrics.step, epoch: metrics.epoch, values: metrics.values))
-    if metrics.isBest { try trainer.model().save(to: best) }
-    if (metrics.epoch + 1) % trainer.settings.saveEvery == 0 || metrics.isFinished {
-      try stream.sync()
-      try trainer.write(to: latest)
-    }
     try plot(trainer)
+    if metrics.isBest { try trainer.model().save(to: best) }
     if metrics.isFinished { try trainer.model().save(to: final) }
+    if (metrics.epoch + 1) % trainer.settings.saveEvery == 0 || metrics.isFinished { try keep(trainer) }
+  }
+
+  /// The latest checkpoint, also amid an epoch. Throws: `.io`, `.outOfMemory`.
+  func keep(_ trainer: Trainer) throws(MedDINOError) {
+    try stream.sync()
+    try trainer.write(to: latest)
   }
 
   private func plot(_ trainer: Trainer) throws(MedDINOError) {

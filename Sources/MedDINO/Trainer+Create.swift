@@ -16,6 +16,7 @@ extension Trainer {
     control: RunControl = RunControl()
   ) throws(MedDINOError) -> Trainer {
     try control.begin("create", from: 0, to: 1)
+    if let output = settings.output { try RunFolder.checkFree(output, isResumed: false) }
     let network = try NetworkChoice(start: start, dataset: dataset, settings: settings, context: context)
     let budget = MemoryBudget(limit: maxBytes, parent: context.budget)
     let device = context.device.limited(to: budget)
@@ -26,12 +27,23 @@ extension Trainer {
     let origin = Origin(
       licence: start?.metadata["licence"] ?? "unspecified", start: network.startText, dataset: network.task.plan.datasetName)
     let tuner = try make(trainable, loop, network.task, dataset, settings.fold, device)
-    let trainer = Trainer(
-      context: context, settings: loop, task: network.task, tuner: tuner, origin: origin,
-      folder: try settings.output.map { path throws(MedDINOError) in try RunFolder(path, resumedStep: nil) })
+    let trainer = Trainer(context: context, settings: loop, task: network.task, tuner: tuner, origin: origin)
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
+    try trainer.open(settings.output, resumedStep: nil)
     return trainer
+  }
+
+  /// Opens the run's folder, and what is kept there. Throws: `.invalid`, `.state`, `.io`, `.format`.
+  func open(_ output: String?, resumedStep: Int?) throws(MedDINOError) {
+    if let output {
+      let opened = try RunFolder(output, resumedStep: resumedStep)
+      if resumedStep == nil { try opened.begin(RunSettings(settings, fold: fold, output: output)) }
+      folder = opened
+    }
+    guard settings.featureCacheBytes > 0 else { return }
+    guard let folder else { throw .invalid("feature_cache needs the folder of a run, but output is not given") }
+    try tuner.keepFeatures(in: folder.features, patch: task.configuration.patchSize)
   }
 
   static func make(

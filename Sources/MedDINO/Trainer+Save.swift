@@ -11,6 +11,14 @@ extension Trainer {
     try exclusively { () throws(MedDINOError) in try write(to: path) }
   }
 
+  /// Writes the run folder's latest checkpoint now, also amid an epoch. Throws: `.state` without a folder, `.io`, `.outOfMemory`.
+  public func saveLatest() throws(MedDINOError) {
+    try exclusively { () throws(MedDINOError) in
+      guard let folder else { throw .state("the run has no folder, expected one in \"output\"") }
+      try folder.keep(self)
+    }
+  }
+
   /// The same from inside a call.
   func write(to path: String) throws(MedDINOError) { try tuner.save(to: path, architecture: architecture, owner: owner) }
 
@@ -46,12 +54,11 @@ extension Trainer {
     try control.update(0.5)
     let tuner = try make(network, loop, task, dataset, settings.fold, device)
     let origin = Origin(licence: try text("licence"), start: start, dataset: task.plan.datasetName)
-    let trainer = Trainer(
-      context: context, settings: loop, task: task, tuner: tuner, origin: origin,
-      folder: try settings.output.map { folder throws(MedDINOError) in try RunFolder(folder, resumedStep: checkpoint.state.step) })
+    let trainer = Trainer(context: context, settings: loop, task: task, tuner: tuner, origin: origin)
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
     try tuner.restore(checkpoint, architecture: trainer.architecture)
+    try trainer.open(settings.output, resumedStep: checkpoint.state.step)
     return trainer
   }
 

@@ -17,8 +17,8 @@ public final class Trainer: @unchecked Sendable {
   let encoder: EncoderConfiguration
   let tuner: FineTuner
   let origin: Origin
-  let folder: RunFolder?
-  var fold = DatasetSplits.Fold.number(0)
+  var folder: RunFolder?
+  public internal(set) var fold = DatasetSplits.Fold.number(0)
   /// Of the dataset, in its order; empty without one.
   var caseNames: [String] = []
   private let isBusy = Mutex(false)
@@ -32,7 +32,7 @@ public final class Trainer: @unchecked Sendable {
   }
 
   init(
-    context: Context, settings: FineTuningSettings, task: Model.Task, tuner: FineTuner, origin: Origin, folder: RunFolder?
+    context: Context, settings: FineTuningSettings, task: Model.Task, tuner: FineTuner, origin: Origin
   ) {
     self.context = context
     self.settings = settings
@@ -40,7 +40,6 @@ public final class Trainer: @unchecked Sendable {
     encoder = tuner.network.configuration.encoder
     self.tuner = tuner
     self.origin = origin
-    self.folder = folder
   }
 
   /// Updates made so far; the epoch that the next one belongs to.

@@ -11,7 +11,10 @@ struct FinetuneCommand: ParsableCommand {
     discussion: """
       DATASET is what `meddino plan` left: a folder, or a number or name under nnUNet_preprocessed. Without options the recipe is that of
       MedDINOv3: 1000 epochs of 250 updates, decoder 3e-4, encoder 3e-5. Into --output go settings.json, metrics.jsonl, progress.png,
-      checkpoint_latest.safetensors (for --resume), model_best.safetensors and model_final.safetensors (for `meddino segment`).
+      checkpoint_latest.safetensors (for --resume), model_best.safetensors and model_final.safetensors (for `meddino segment`). Then the
+      fold's validation cases are segmented as whole volumes into validation, with summary.json and metrics.csv.
+      The checkpoint is written every --save-every epochs, at the end, and on Ctrl-C. --resume goes on from it with the settings of the run;
+      a run that was stopped before its first checkpoint starts from the beginning, with the settings given.
       Every option is a key of the JSON that --config reads and --print-config writes: --batch-size is "batch_size".
       """)
 
@@ -49,7 +52,8 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Epochs without a better moving Dice after which the run ends.") var patience: Int?
   @Option(help: "Seconds after which the run ends.") var timeBudget: Double?
   @Option(help: ArgumentHelp("With --adapt decoder: disk for encoder features, such as 20G.", valueName: "size")) var featureCache: String?
-  @Flag(help: "Go on from the run's checkpoint_latest.safetensors; the settings are those of the run.") var resume = false
+  @Flag(help: "Go on from the run's checkpoint_latest.safetensors with its settings; without one start from the beginning.") var resume = false
+  @OptionGroup var volumes: VolumeOptions
   @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
   @Flag(help: "Print what an update would take and do nothing.") var estimate = false
   @Flag(help: "Print the epochs as JSON lines.") var json = false
@@ -60,31 +64,72 @@ struct FinetuneCommand: ParsableCommand {
     try perform {
       let settings = try RunSettings(try text().text())
       if printConfig { return print(settings.json.text(indent: 2)) }
+      let choice = try volumes.options()
       let context = try common.context()
       let data = try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: context)
       let control = Terminal.control(quiet: common.quiet)
+      if volumes.validateOnly { return try validate(data, try folder(settings), choice, context, control) }
       var startOptions = try opening.options()
       startOptions.configuration = nil  // --configuration is the dataset's; a start folder is taken as it is named
       let start = try backbone.map { try Model.open($0, options: startOptions, context: context) }
       if estimate { return try printEstimate(start, data, settings, context) }
       let trainer = try trainer(start, data, settings, context, control)
+      if !volumes.noValidation { try FoldValidation.check(data, fold: trainer.fold, options: choice) }
       if !common.quiet {
         note("\(data.identifiers.count) cases, plan \(data.configuration.name), \(trainer.settings.recipe.name), fold \(settings.fold)")
       }
-      try trainer.run(control: control) { report($0, of: trainer.settings.recipe.epochs) }
+      try run(trainer, control)
+      if !volumes.noValidation { try validate(data, try folder(settings), choice, context, control) }
       Terminal.finishProgress()
       if !common.quiet, let output = settings.output { print(output) }
     }
   }
 
+  /// What was learned until Ctrl-C is not lost.
+  private func run(_ trainer: Trainer, _ control: RunControl) throws {
+    do {
+      try trainer.run(control: control) { report($0, of: trainer.settings.recipe.epochs) }
+    } catch let error as MedDINOError where error.kind == .cancelled {
+      if trainer.step > 0 {
+        try trainer.saveLatest()
+        if !common.quiet { note("stopped after \(trainer.step) updates; --resume goes on from there") }
+      }
+      throw error
+    }
+  }
+
+  private func folder(_ settings: RunSettings) throws -> String {
+    guard let output = settings.output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
+    return output
+  }
+
+  private func validate(
+    _ data: TrainingDataset, _ run: String, _ options: FoldValidation.Options, _ context: Context, _ control: RunControl
+  ) throws {
+    let found = try FoldValidation.run(run, dataset: data, options: options, context: context, control: control)
+    Terminal.finishProgress()
+    if json {
+      let means = JSON.object(JSONObject([("folder", .string(found.folder)), ("model", .string(found.model))] + found.evaluation.meansJSON))
+      return print(JSON.object(("validation", means)).text())
+    }
+    if common.quiet { return }
+    for (structure, means) in zip(found.evaluation.structures, found.evaluation.means) {
+      note("\(structure.name): Dice \(means.dice.isNaN ? "-" : DecimalText.fixed(means.dice, digits: 4))")
+    }
+    let mean = found.evaluation.foregroundMean.dice
+    note("\(found.evaluation.cases.count) whole volumes, \(found.model): mean Dice \(mean.isNaN ? "-" : DecimalText.fixed(mean, digits: 4))")
+  }
+
   private func trainer(
     _ start: Model?, _ data: TrainingDataset, _ settings: RunSettings, _ context: Context, _ control: RunControl
   ) throws -> Trainer {
-    guard let output = settings.output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
+    let output = try folder(settings)
     let latest = output + "/checkpoint_latest.safetensors"
-    if resume { return try Trainer.resume(latest, dataset: data, context: context, output: output, control: control) }
-    if FileKind.of(latest) != .missing {
-      throw MedDINOError.invalid("\(latest) is there already: give --resume to go on, or another --output")
+    if resume {
+      if FileKind.of(latest) != .missing {
+        return try Trainer.resume(latest, dataset: data, context: context, output: output, control: control)
+      }
+      if !common.quiet { note("\(output) has no checkpoint yet: the run starts from the beginning") }
     }
     return try Trainer.create(start: start, dataset: data, settings: settings, context: context, control: control)
   }
@@ -151,5 +196,28 @@ struct FinetuneCommand: ParsableCommand {
     object["is_best"] = .bool(epoch.isBest)
     object["finished"] = .bool(epoch.isFinished)
     return .object(object)
+  }
+}
+
+/// Whole volumes after the training.
+struct VolumeOptions: ParsableArguments {
+  @Flag(help: "Only segment and evaluate the validation cases of the run in --output; no training.") var validateOnly = false
+  @Flag(help: "No whole volumes after the training.") var noValidation = false
+  @Option(
+    help: ArgumentHelp("Raw dataset with the images of the validation cases; where it was planned by default.", valueName: "folder"))
+  var raw: String?
+  @Option(help: "Model that is validated: best or final; best by default where there is one.") var validateModel: String?
+
+  func options() throws -> FoldValidation.Options {
+    guard !(validateOnly && noValidation) else { throw MedDINOError.invalid("--validate-only and --no-validation exclude each other") }
+    var options = FoldValidation.Options()
+    options.raw = raw
+    if let validateModel {
+      guard let choice = FoldValidation.Choice(rawValue: validateModel) else {
+        throw MedDINOError.invalid("--validate-model is \"\(validateModel)\", expected best or final")
+      }
+      options.choice = choice
+    }
+    return options
   }
 }

@@ -85,6 +85,19 @@ public final class AtomicFile {
     try file.commit()
   }
 
+  /// Removes what killed processes left half written in a folder: `<name>.tmp-<process>-<n>` of processes that are gone, for names that
+  /// `belongs` accepts. Only for a folder that no other machine writes to. Throws: `.io`.
+  public static func removeAbandoned(in folder: String, _ belongs: (String) -> Bool) throws(MedDINOError) {
+    for entry in try folderEntries(folder) {
+      let parts = entry.split(separator: "-")
+      guard parts.count >= 3, Int(parts[parts.count - 1]) != nil, let process = pid_t(parts[parts.count - 2]), process > 0 else { continue }
+      let name = parts[0..<parts.count - 2].joined(separator: "-")
+      guard name.hasSuffix(".tmp"), belongs(String(name.dropLast(4))) else { continue }
+      if kill(process, 0) == 0 || errno != ESRCH { continue }
+      guard unlink("\(folder)/\(entry)") == 0 || errno == ENOENT else { throw .io("\(folder)/\(entry): \(systemMessage(errno))") }
+    }
+  }
+
   private func flush() throws(MedDINOError) {
     var failure: MedDINOError?
     pending.withUnsafeBytes { raw in do throws(MedDINOError) { try writeThrough(raw) } catch { failure = error } }

@@ -117,3 +117,10 @@ public func makeFolder(_ path: String) throws(MedDINOError) {
   if let slash = path.lastIndex(of: "/"), slash != path.startIndex { try makeFolder(String(path[..<slash])) }
   guard mkdir(path, 0o777) == 0 || errno == EEXIST else { throw .io("\(path): \(systemMessage(errno))") }
 }
+
+/// The path from the root, without links. Throws: `.io` when there is nothing at the path.
+public func absolutePath(_ path: String) throws(MedDINOError) -> String {
+  guard !path.utf8.contains(0), let found = realpath(path, nil) else { throw .io("\(path): \(systemMessage(errno))") }
+  defer { free(found) }
+  return String(cString: found)
+}

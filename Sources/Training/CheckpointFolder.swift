@@ -59,13 +59,6 @@ public struct CheckpointFolder: Sendable {
   /// Removes what killed runs left half written beside the checkpoints: `<file>.tmp-<process>-<n>` of processes that are gone.
   /// Only for a folder that no other machine writes to. Throws: `.io`.
   public func removeAbandoned() throws(MedDINOError) {
-    for entry in try folderEntries(folder) {
-      let parts = entry.split(separator: "-")
-      guard entry.hasPrefix(name), parts.count >= 3, parts[parts.count - 3].hasSuffix(Self.ending + ".tmp"),
-        Int(parts[parts.count - 1]) != nil, let process = pid_t(parts[parts.count - 2]), process > 0
-      else { continue }
-      if kill(process, 0) == 0 || errno != ESRCH { continue }
-      guard unlink("\(folder)/\(entry)") == 0 || errno == ENOENT else { throw .io("\(folder)/\(entry): \(systemMessage(errno))") }
-    }
+    try AtomicFile.removeAbandoned(in: folder) { $0.hasPrefix(name) && $0.hasSuffix(Self.ending) }
   }
 }

@@ -78,6 +78,44 @@ holds "plan leaves the folder" test -f pre/Dataset900_Phantom/nnUNetPlans_2d_64/
 holds "plans name the upscaled configuration" grep -q '"2d_64"' pre/Dataset900_Phantom/nnUNetPlans.json
 check "plan again, by number" 0 env nnUNet_raw=raw nnUNet_preprocessed=pre "$meddino" plan 900 --upscale 64 --json
 holds "nothing is made twice" grep -q '"kept": 5' out.txt
+# Training: two folds, whole volumes, cross-validation.
+tiny='{"encoder": {"patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3, "n_storage_tokens": 1, "layerscale_init": 0.5},
+  "taps": [0, 1], "epochs": 2, "iterations": 2, "validation_iterations": 1, "batch_size": 2, "save_every": 1, "decoder_lr": 0.003}'
+echo "$tiny" >tiny.json
+set=pre/Dataset900_Phantom
+check "finetune" 0 "$meddino" finetune $set --config tiny.json -o run0 --json --quiet
+holds "finetune validates whole volumes" grep -q '"validation":.*"model":"model_best.safetensors"' <(tr -d ' ' <out.txt)
+holds "a fifth of the cases" test "$(ls run0/validation/*.nii.gz | wc -l)" = 1
+holds "validation has nnU-Net's summary" grep -q '^    "metric_per_case": \[' run0/validation/summary.json
+holds "validation has MedDINOv3's table" grep -q '^filename,dice_class1' run0/validation/metrics.csv
+cp run0/validation/summary.json before.json
+check "validate again, one thread" 0 "$meddino" finetune $set -o run0 --validate-only --threads 1
+holds "validation gives the same" cmp -s before.json run0/validation/summary.json
+check "validate the final model" 0 "$meddino" finetune $set -o run0 --validate-only --validate-model final --raw raw/Dataset900_Phantom
+holds "its model is named" grep -q 'model_final' run0/validation/validation.json
+check "a run is not overwritten" 2 "$meddino" finetune $set --config tiny.json -o run0
+check "a finished run resumes to nothing" 0 "$meddino" finetune $set -o run0 --resume --no-validation --quiet
+check "resume before the first checkpoint" 0 "$meddino" finetune $set --config tiny.json -o fresh --resume --no-validation
+holds "it says so" grep -q 'starts from the beginning' err.txt
+holds "it is the same run" cmp -s run0/model_final.safetensors fresh/model_final.safetensors
+check "raw images elsewhere" 2 "$meddino" finetune $set --config tiny.json -o lost --raw nowhere
+holds "--raw is named" grep -q 'nowhere: no such folder.*--raw' err.txt
+check "cross-validation lacks folds" 2 "$meddino" crossval run0 -o cv
+holds "it names a case" grep -q 'case phantom_00. and 3 more .* no run has validated it' err.txt
+check "two of five folds" 0 "$meddino" finetune $set --config tiny.json -o run1 --fold 1 --quiet
+check "validate the best model" 0 "$meddino" finetune $set -o run0 --validate-only --quiet
+check "cross-validation of two folds" 0 "$meddino" crossval run0 run1 -o cv --partial --ensemble both.safetensors --json
+holds "all label maps are gathered" test "$(ls cv/*.nii.gz | wc -l)" = 2
+holds "cross-validation searches postprocessing" test -s cv/postprocessing.json -a -s cv/postprocessed/summary.json
+check "the ensemble" 0 "$meddino" info both.safetensors --verify --json
+holds "it has two members" grep -q '"members": 2' out.txt
+check "one fold twice" 2 "$meddino" crossval run0 run0 -o cv2 --partial
+check "decoder on kept features" 0 "$meddino" finetune $set --config tiny.json -o kept --adapt decoder --no-augmentation --feature-cache 16M --no-validation
+check "decoder on fresh features" 0 "$meddino" finetune $set --config tiny.json -o plain --adapt decoder --no-augmentation --no-validation
+holds "kept features change no bit" cmp -s kept/model_final.safetensors plain/model_final.safetensors
+check "kept features with augmentation" 2 "$meddino" finetune $set --config tiny.json -o no --adapt decoder --feature-cache 16M
+holds "augmentation is named" grep -q 'augmented images never come again' err.txt
+check "killed and resumed" 0 env PYTHONDONTWRITEBYTECODE=1 python3 "$here/Tests/Long/kill.py" "$meddino" --kills 5
 rm raw/Dataset900_Phantom/labelsTr/phantom_003.nii.gz
 check "bad dataset" 2 "$meddino" plan raw/Dataset900_Phantom -o bad
 holds "bad dataset is named" grep -q 'case phantom_003: label file .* is missing' err.txt

@@ -1,3 +1,4 @@
+import FineTuning
 import Platform
 import Tensors
 import WeightFiles
@@ -6,6 +7,7 @@ let lossGoldens: [GoldenCheck] = [
   GoldenCheck("dc_ce_loss.safetensors", run: checkDiceCrossEntropy),
   GoldenCheck("loss/losses.safetensors", run: checkCompoundLosses),
   GoldenCheck("loss/adamw.safetensors", run: checkAdamW),
+  GoldenCheck("loss/pseudo_dice.safetensors", run: checkPseudoDice),
 ]
 
 private func goldenDevice(_ file: GoldenFile) throws -> CPUDevice { try CPUDevice(pool: goldenThreads(), budget: file.budget) }
@@ -95,4 +97,18 @@ private func checkAdamW(_ file: GoldenFile) throws {
     }
     step += 1
   }
+}
+
+/// Counts of every output, background included. A target label beyond the classes is the one left out.
+private func checkPseudoDice(_ file: GoldenFile) throws {
+  let logits = try file.tensor("logits")
+  let classes = logits.shape[1]
+  let labels = try targets("target", file)
+  let ignored = Set(labels.elements(Int16.self).map(Int.init)).filter { $0 >= classes }
+  file.expect(ignored.count <= 1, "target", "holds \(ignored.sorted()) beyond \(classes) classes, expected one value at most")
+  var dice = PseudoDice(heads: classes, regions: false, ignoreLabel: ignored.first)
+  try dice.add(logits: logits, targets: labels)
+  try file.compare("tp", dice.truePositives)
+  try file.compare("fp", dice.falsePositives)
+  try file.compare("fn", dice.falseNegatives)
 }

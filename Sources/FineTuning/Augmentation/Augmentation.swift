@@ -36,6 +36,15 @@ public struct Augmentation: Equatable, Sendable {
     return result
   }
 
+  /// Whether nothing is ever changed.
+  public var isNone: Bool {
+    let chances = [
+      spatial.rotationChance, spatial.scalingChance, noise.chance, blur.chance, brightness.chance, contrast.chance, lowResolution.chance,
+      invertedGamma.chance, gamma.chance, mirror.chance,
+    ]
+    return chances.allSatisfy { $0 == 0 }
+  }
+
   /// Throws: `.invalid` naming the option that is out of range.
   public func validate() throws(MedDINOError) {
     try spatial.validate()

@@ -66,6 +66,7 @@ public struct DatasetPlanning: Sendable {
     report.folder = folder
     try makeFolder(folder)
     try AtomicFile.write(dataset.descriptionText, to: folder + "/" + PreparedDataset.descriptionName)
+    try Self.write(.object(("folder", .string(try absolutePath(dataset.folder)))), folder + "/" + PreparedDataset.rawName)
     let chosen = try plan(fingerprint, folder, &report)
     try splits(folder)
     try copyLabels(folder, control)

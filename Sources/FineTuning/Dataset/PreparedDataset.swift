@@ -4,13 +4,16 @@ public import WeightFiles
 
 /// A preprocessed dataset folder: what planning and preprocessing left for training.
 ///
-/// `dataset.json`, `dataset_fingerprint.json`, `nnUNetPlans.json`, `splits_final.json`, `gt_segmentations/<case><ending>` and
+/// `dataset.json`, `dataset_fingerprint.json`, `nnUNetPlans.json`, `splits_final.json`, `gt_segmentations/<case><ending>`, and of ours
+/// `raw_dataset.json`; and
 /// `<data identifier>/<case>.safetensors`. Source: pipeline specification 1.5.
 public struct PreparedDataset: Sendable {
   public static let descriptionName = "dataset.json"
   public static let fingerprintName = "dataset_fingerprint.json"
   public static let splitsName = "splits_final.json"
   public static let groundTruthName = "gt_segmentations"
+  /// Says where the raw dataset was when it was planned.
+  public static let rawName = "raw_dataset.json"
 
   public let folder: String
   /// "Dataset007_Organs".
@@ -51,6 +54,17 @@ public struct PreparedDataset: Sendable {
       throw .format("configuration \"\(found.name)\": data_identifier is \"\(found.dataIdentifier)\", expected a folder name")
     }
     return PreprocessedStore(folder: folder + "/" + found.dataIdentifier, configuration: found, scheme: scheme)
+  }
+
+  /// The folder of the raw dataset when it was planned; nil where that is not known (a folder that nnU-Net made).
+  /// Throws: `.io`, `.format`.
+  public func rawFolder() throws(MedDINOError) -> String? {
+    let path = folder + "/" + Self.rawName
+    guard FileKind.of(path) == .regular else { return nil }
+    guard let found = try JSON.parse(InputFile.contents(path), source: path)["folder"]?.stringValue, !found.isEmpty else {
+      throw .format("\(path): folder is missing")
+    }
+    return found
   }
 
   /// The labels of a case on the grid of its file.

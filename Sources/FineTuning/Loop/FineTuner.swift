@@ -19,9 +19,15 @@ public final class FineTuner {
   let validation: BatchMaker?
   private let lossOptions: SegmentationLossOptions
   private var loader: BatchLoader<TrainingBatch>?
-  /// A batch that was taken for an update which did not come about.
-  private var pending: TrainingBatch?
-  private let clock: TimeBudget
+  /// The first batches that were taken for an update which has not come about yet.
+  private var pending: [TrainingBatch] = []
+  /// More of them are made again instead of kept.
+  private static let keptBatches = 1
+  /// Of decoder-only training; nil computes features every time.
+  public internal(set) var featureCache: FeatureCache?
+  /// Of this process; starts with its first update.
+  private var clock: TimeBudget?
+  private var isTimeSpent: Bool { clock?.isSpent ?? false }
   var state = LoopState()
 
   /// `training`, `validation`: nil leaves only `step(images:targets:)`, and epochs without validation.
@@ -55,7 +61,6 @@ public final class FineTuner {
       network.parameters.list,
       options: AdamW.Options(beta1: recipe.beta1, beta2: recipe.beta2, epsilon: recipe.epsilon, maximumNorm: recipe.clip),
       device: device, rule: rules.rule)
-    clock = TimeBudget(seconds: settings.timeBudget)
     state.early = EarlyStop(patience: settings.patience)
   }
 
@@ -66,52 +71,71 @@ public final class FineTuner {
   public var stepInEpoch: Int { state.sums.count }
   public var history: MetricsHistory { state.history }
   /// All epochs are done, the score has not improved for long enough, or the time is used up.
-  public var isFinished: Bool { state.epoch >= settings.recipe.epochs || state.early.shouldStop || clock.isSpent }
+  public var isFinished: Bool { state.epoch >= settings.recipe.epochs || state.early.shouldStop || isTimeSpent }
 
   /// Goes on from another position: batches that were prepared are made again.
   func restart(_ other: LoopState) {
     state = other
     loader = nil
-    pending = nil
+    pending = []
   }
 
   // MARK: updates
 
-  /// One update on the next batches of the training cases.
+  /// One update on the next batches of the training cases. An epoch that has all its updates ends first, without validation.
   ///
   /// Throws: `.state` without cases or when the run is finished, `.cancelled` and `.outOfMemory` (weights and position are then those of before),
   /// and what the cases throw.
   public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
     guard let training else { throw .state("the trainer has no dataset, expected one or batches from the caller") }
-    guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
-    let result = try update(control) { (index) throws(MedDINOError) in try next(training, index, control) }
-    state.position += settings.accumulate
-    pending = nil
-    state.sums.add(result)
-    return result
+    return try inItsEpoch { () throws(MedDINOError) in
+      guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
+      let result = try update(control) { (index, control) throws(MedDINOError) in try next(training, index, control) }
+      state.position += settings.accumulate
+      pending = []
+      return result
+    }
   }
 
-  /// One update on the caller's batch, which is not augmented.
+  /// One update on the caller's batch, which is not augmented. It counts as one of its epoch's; the last epoch has no end.
   ///
   /// Shapes: images float32 [batch, channels, H, W] with H and W multiples of the patch; targets int16 as `TargetEncoding` makes them.
   /// Throws: `.shape`, `.format` for a value that no label has, `.cancelled`, `.outOfMemory`.
   public func step(images: Tensor, targets: Tensor, _ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
-    try update(control, batches: 1) { _ in TrainingBatch(step: 0, images: images, targets: targets) }
+    try inItsEpoch { () throws(MedDINOError) in
+      try update(control, batches: 1) { (_, _) in TrainingBatch(step: 0, images: images, targets: targets) }
+    }
+  }
+
+  /// Counts an update that comes about, in the epoch that it belongs to.
+  private func inItsEpoch(_ update: () throws(MedDINOError) -> StepMetrics) throws(MedDINOError) -> StepMetrics {
+    let before = state
+    let isLast = state.epoch + 1 >= settings.recipe.epochs
+    if stepInEpoch >= settings.recipe.iterations, !isLast || training != nil { _ = state.endEpoch(nil, settings) }
+    do throws(MedDINOError) {
+      let result = try update()
+      state.sums.add(result)
+      return result
+    } catch {
+      state = before
+      throw error
+    }
   }
 
   private func update(
-    _ control: RunControl, batches: Int? = nil, _ batch: (Int) throws(MedDINOError) -> TrainingBatch
+    _ control: RunControl, batches: Int? = nil, _ batch: (Int, RunControl) throws(MedDINOError) -> TrainingBatch
   ) throws(MedDINOError) -> StepMetrics {
     let start = monotonicSeconds()
+    if clock == nil { clock = TimeBudget(seconds: settings.timeBudget) }
     let count = batches ?? settings.accumulate
-    tape.control = control
     defer { tape.control = RunControl() }
     network.parameters.zeroGradients()
-    try control.begin("train", from: 0, to: 1)
     var loss = SegmentationLoss(total: 0, crossEntropy: 0, dice: 0)
     do throws(MedDINOError) {
       for index in 0..<count {
-        let one = try gradients(try batch(index), group: index)
+        tape.control = control.span(Double(index) / Double(count), Double(index + 1) / Double(count))
+        try tape.control.begin("train", from: 0, to: 1)
+        let one = try gradients(try batch(index, tape.control), group: index)
         loss.add(one, weight: 1 / Double(count))
       }
       try control.check()
@@ -131,23 +155,39 @@ public final class FineTuner {
   private func gradients(_ batch: TrainingBatch, group: Int) throws(MedDINOError) -> SegmentationLoss {
     let encoder = network.configuration.encoder
     let random = TrainingRandomness(seed: settings.seed, step: UInt64(state.step), group: UInt64(group))
-    let logits = try network.logits(
-      Variable(batch.images), draws: random.draws(encoder, batch: batch.images.shape[0]), on: tape, recompute: settings.recompute)
+    let draws = random.draws(encoder, batch: batch.images.shape[0])
+    let logits = try logits(batch.images, draws: draws, stage: "train")
     let loss = try tape.segmentationLoss(logits, targets: batch.targets, lossOptions)
     try tape.backward()
     return loss
   }
 
+  private func logits(_ images: Tensor, draws: VisionTransformer.TrainingDraws?, stage: String) throws(MedDINOError) -> Variable {
+    guard settings.adaptation == .decoderOnly else {
+      return try network.logits(Variable(images), draws: draws, on: tape, recompute: settings.recompute)
+    }
+    let grid = network.encoder.grid(height: images.shape[2], width: images.shape[3])
+    let taps = try roundedFeatures(images, stage: stage)
+    return try network.logits(taps: taps.map { Variable($0) }, rows: grid.rows, columns: grid.columns, on: tape)
+  }
+
+  /// Batch `index` of the update, taken from the loader once: after an update that did not come about it is there again.
   private func next(_ maker: BatchMaker, _ index: Int, _ control: RunControl) throws(MedDINOError) -> TrainingBatch {
-    if index == 0, let pending { return pending }
+    if index < pending.count { return pending[index] }
     if loader == nil || loader?.position != state.position + index {
       loader = try BatchLoader(from: state.position + index, workers: settings.workers, ahead: max(1, 2 * settings.workers)) {
         (number, _) throws(MedDINOError) in try maker.make(step: UInt64(number))
       }
     }
-    guard let batch = try loader?.next(control) else { throw .cancelled }
-    if settings.accumulate == 1 { pending = batch }
-    return batch
+    do throws(MedDINOError) {
+      guard let batch = try loader?.next(control) else { throw .cancelled }
+      if index < Self.keptBatches { pending.append(batch) }
+      return batch
+    } catch {
+      // A loader repeats its failure for ever; the next update may find the disk or the memory that this one lacked.
+      if error.kind != .cancelled { loader = nil }
+      throw error
+    }
   }
 
   // MARK: validation and epochs
@@ -166,7 +206,7 @@ public final class FineTuner {
       try tape.control.begin("validate", from: 0, to: 1)
       let batch = try validation.make(step: UInt64(state.epoch * count + index))
       try tape.withoutRecording { () throws(MedDINOError) in
-        let logits = try network.logits(Variable(batch.images), on: tape)
+        let logits = try logits(batch.images, draws: nil, stage: "validate")
         sum += try tape.segmentationLoss(logits, targets: batch.targets, lossOptions).total
         try dice.add(logits: logits.value, targets: batch.targets)
       }
@@ -179,7 +219,7 @@ public final class FineTuner {
   /// Stages are "train" and "validate". After a cancel the epoch goes on where it stopped. Throws: as `step` and `validate`.
   public func finishEpoch(_ control: RunControl = RunControl()) throws(MedDINOError) -> EpochMetrics {
     let total = Double(settings.recipe.iterations + (validation == nil ? 0 : settings.recipe.validationIterations))
-    while state.sums.count < settings.recipe.iterations, state.sums.count == 0 || !clock.isSpent {
+    while state.sums.count < settings.recipe.iterations, state.sums.count == 0 || !isTimeSpent {
       let done = Double(state.sums.count)
       _ = try step(control.span(done / total, (done + 1) / total))
     }
@@ -190,7 +230,7 @@ public final class FineTuner {
       state.sums.seconds += monotonicSeconds() - start
     }
     var metrics = state.endEpoch(result, settings)
-    if clock.isSpent { metrics.isFinished = true }
+    if isTimeSpent { metrics.isFinished = true }
     return metrics
   }
 }

@@ -10,7 +10,7 @@ extension FineTuningSettings {
     object["batch_size"] = batchSize.map(JSON.integer) ?? .null
     object["accumulate"] = .integer(accumulate)
     object["layer_decay"] = layerDecay.map(JSON.number) ?? .null
-    object["augmentation"] = augmentation == .none ? .bool(false) : .bool(true)
+    object["augmentation"] = .bool(!augmentation.isNone)
     object["low_resolution"] = .bool(augmentation.lowResolution.isApplied)
     object["adapt"] = .string(adaptation.text)
     object["precision"] = .string(precision == .bfloat16 ? "bf16" : "f32")

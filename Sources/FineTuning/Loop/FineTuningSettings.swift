@@ -23,9 +23,10 @@ public struct FineTuningSettings: Equatable, Sendable {
   public var saveEvery = 50
   /// Epochs without a better moving average of the Dice after which the run ends; nil: never.
   public var patience: Int?
-  /// Seconds after which the run ends, at the end of an update; nil: no limit.
+  /// Seconds after which the run ends, counted from the first update of this process, at the end of an update; nil: no limit. The epoch
+  /// then ends early, and a resumed run goes on with the next one.
   public var timeBudget: Double?
-  /// Decoder only: bytes of encoder features that may be kept on disk; 0 keeps none.
+  /// Decoder only, without augmentation: bytes of encoder features that may be kept on disk, in the run's folder; 0 keeps none.
   public var featureCacheBytes = 0
 
   public init(recipe: Recipe) { self.recipe = recipe }
@@ -49,6 +50,13 @@ public struct FineTuningSettings: Equatable, Sendable {
     }
     if let timeBudget, !(timeBudget > 0 && timeBudget.isFinite) { throw .invalid("time_budget is \(timeBudget), expected seconds above 0") }
     try augmentation.validate()
+    if augmentation.isNone, augmentation.lowResolution.isApplied { throw .invalid("low_resolution is true, but augmentation is false") }
+    if featureCacheBytes > 0 {
+      guard adaptation == .decoderOnly else { throw .invalid("feature_cache needs adapt \"decoder\", which is \"\(adaptation.text)\"") }
+      guard augmentation.isNone else {
+        throw .invalid("feature_cache needs \"augmentation\": false, because augmented images never come again")
+      }
+    }
     try adaptation.validate(recipe.encoder)
   }
 }
