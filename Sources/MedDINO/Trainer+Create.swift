@@ -26,6 +26,7 @@ extension Trainer {
     let origin = Origin(
       licence: start?.metadata["licence"] ?? "unspecified", start: network.startText, dataset: network.task.plan.datasetName)
     let tuner = try make(trainable, loop, network.task, dataset, settings.fold, device)
+    try control.update(1)
     let trainer = Trainer(
       context: context, settings: loop, task: network.task, tuner: tuner, origin: origin,
       folder: try settings.output.map { path throws(MedDINOError) in try RunFolder(path, resumedStep: nil) })

@@ -6,13 +6,15 @@ internal import Training
 internal import WeightFiles
 
 extension Trainer {
-  /// Writes everything that a resume needs: whole or not at all. Throws: `.io`, `.outOfMemory`.
-  public func save(to path: String) throws(MedDINOError) {
-    try exclusively { () throws(MedDINOError) in try write(to: path) }
+  /// Writes everything that a resume needs: whole or not at all. Throws: `.io`, `.outOfMemory`, `.cancelled`, `.state`.
+  public func save(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
+    try exclusively { () throws(MedDINOError) in try write(to: path, control: control) }
   }
 
   /// The same from inside a call.
-  func write(to path: String) throws(MedDINOError) { try tuner.save(to: path, architecture: architecture, owner: owner) }
+  func write(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
+    try tuner.save(to: path, architecture: architecture, owner: owner, control: control)
+  }
 
   /// Goes on from a saved run: what follows has the bits of a run that was never stopped.
   ///
@@ -45,6 +47,7 @@ extension Trainer {
       configuration, parameters: CheckpointParameters(checkpoint: checkpoint), device: device, adaptation: loop.adaptation, seed: loop.seed)
     try control.update(0.5)
     let tuner = try make(network, loop, task, dataset, settings.fold, device)
+    try control.update(0.8)
     let origin = Origin(licence: try text("licence"), start: start, dataset: task.plan.datasetName)
     let trainer = Trainer(
       context: context, settings: loop, task: task, tuner: tuner, origin: origin,
@@ -52,6 +55,7 @@ extension Trainer {
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
     try tuner.restore(checkpoint, architecture: trainer.architecture)
+    try control.update(1)
     return trainer
   }
 
