@@ -31,6 +31,7 @@ extension Trainer {
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
     try trainer.open(settings.output, resumedStep: nil)
+    try control.update(1)
     return trainer
   }
 
