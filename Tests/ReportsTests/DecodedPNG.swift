@@ -13,8 +13,9 @@ struct DecodedPNG {
   /// Row filters that occur.
   private(set) var filters: Set<UInt8> = []
 
-  init(_ path: String) throws {
-    let file = try InputFile.contents(path)
+  init(_ path: String) throws { try self.init(InputFile.contents(path)) }
+
+  init(_ file: [UInt8]) throws {
     try #require(file.starts(with: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]))
     func number(_ at: Int) -> Int { file[at..<at + 4].reduce(0) { $0 << 8 | Int($1) } }
     var at = 8

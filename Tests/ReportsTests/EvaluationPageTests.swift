@@ -44,7 +44,10 @@ struct EvaluationPageTests {
 
   @Test func tagsAreBalanced() {
     let html = page().html
-    for tag in ["html", "head", "body", "style", "table", "thead", "tbody", "tr", "td", "th", "div", "span", "section", "svg", "figure", "ul", "li", "p"] {
+    for tag in [
+      "html", "head", "body", "style", "table", "thead", "tbody", "tr", "td", "th", "div", "span", "section", "svg", "figure", "ul", "li",
+      "p",
+    ] {
       let opened = html.ranges(of: "<\(tag)>").count + html.ranges(of: "<\(tag) ").count
       #expect(opened == html.ranges(of: "</\(tag)>").count, "\(tag)")
       #expect(opened > 0, "\(tag)")
@@ -63,7 +66,9 @@ struct EvaluationPageTests {
   }
 
   @Test func base64() {
-    for (text, code) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")] {
+    for (text, code) in [
+      ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy"),
+    ] {
       #expect(HTMLText.base64(Array(text.utf8)) == code)
     }
     #expect(HTMLText.base64([251, 255, 254]) == "+//+")
@@ -95,7 +100,7 @@ struct EvaluationPageTests {
     #expect(decoded.width == 3 * 64 + 20 && decoded.height == 64 + 26)
     // The middle of each block of the third panel: missed, false alarm, another label.
     for (column, mark) in zip([24, 40, 56], ComparisonPicture.marks) {
-      let pixel = decoded.pixel(2 * 74 + column, 26 + 24)
+      let pixel = decoded.colour(2 * 74 + column, 26 + 24)
       for channel in 0..<3 { #expect(abs(Int(pixel[channel]) - Int(mark.colour[channel])) < 70, "\(mark.name)") }
     }
     let other = try Volume(allocating: .uint8, geometry: Geometry(dims: [32, 32, 5]), in: budget)
