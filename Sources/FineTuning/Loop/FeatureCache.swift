@@ -32,7 +32,7 @@ public final class FeatureCache {
   /// Throws: `.invalid` when not one image fits, `.state` while another run uses the file, `.io`.
   public init(_ path: String, valueCount: Int, limit: Int, identity: String) throws(MedDINOError) {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .invalid("path of the feature cache is empty or holds a NUL byte") }
-    let slot = try Checked.sum([try Checked.product([valueCount, 2], "feature cache"), Self.slotHeadSize], "feature cache")
+    let slot = try Checked.sum(try Checked.product([valueCount, 2], "feature cache"), Self.slotHeadSize, "feature cache")
     guard valueCount > 0, limit - Self.headSize >= slot else {
       throw .invalid("feature_cache is \(limit) bytes, expected at least \(slot + Self.headSize): what one image takes")
     }

@@ -1,0 +1,128 @@
+import Datasets
+import FineTuning
+import Imaging
+import Platform
+import Segmentation
+import TestSupport
+import Testing
+import WeightFiles
+
+@testable import MedDINO
+
+/// Whole volumes after the training, and the folds taken together.
+@Suite struct VolumeValidationTests {
+  let context: Context
+  init() throws { context = try Context(threads: 2) }
+
+  /// A phantom dataset of five cases with patches of 32, planned; "raw" and "pre" in `folder`.
+  private func prepare(_ folder: String) throws -> TrainingDataset {
+    var phantom = PhantomOptions.fixed(matrix: 28, slices: 3, spacing: 13, sliceSpacing: 60, seed: 3)
+    (phantom.cases, phantom.testCases, phantom.labelCount, phantom.missingChance, phantom.fileEnding) = (5, 0, 2, 0, ".nii")
+    let raw = try Phantom.writeDataset(to: folder + "/raw", options: phantom, in: context.budget)
+    var options = DatasetPreparation.Options()
+    (options.upscale, options.samples, options.jobs) = (32, 50_000, 1)
+    let report = try DatasetPreparation.run(raw, to: folder + "/pre", options: options, context: context)
+    #expect(report.problems.isEmpty)
+    return try TrainingDataset(report.folder, context: context)
+  }
+
+  private func train(_ data: TrainingDataset, fold: Int, _ output: String, validates: Bool = true) throws -> Trainer {
+    let changes: [(String, JSON)] = [
+      ("encoder", TinyModel.encoder), ("taps", .integers([0, 1])), ("fold", .integer(fold)), ("epochs", .integer(1)),
+      ("validation_iterations", .integer(validates ? 1 : 0)),
+    ]
+    let trainer = try Trainer.create(
+      start: nil, dataset: data, settings: try TinyTraining.settings(changes, output: output), context: context)
+    try trainer.run()
+    return trainer
+  }
+
+  @Test func foldsTogether() throws {
+    try withTemporaryFolder { folder in
+      let data = try prepare(folder)
+      let names = data.identifiers
+      var runs: [String] = []
+      for fold in 0..<5 {
+        let run = "\(folder)/run\(fold)"
+        let trainer = try train(data, fold: fold, run)
+        let found = try trainer.validateVolumes(data)
+        #expect(found.fold == .number(fold) && found.model == "model_best.safetensors" && found.evaluation.cases.count == 1)
+        runs.append(run)
+      }
+      // The label map is what the best model makes of the image file.
+      let splits = try #require(data.folder).splits(cases: names)
+      let left = try splits.split(.number(2), cases: names).validation
+      let best = try Model.open(runs[2] + "/model_best.safetensors", context: context)
+      let image = try best.readImage("\(folder)/raw/Dataset900_Phantom/imagesTr/\(left[0])_0000.nii")
+      let written = try NIfTI.read("\(runs[2])/validation/\(left[0]).nii", in: context.budget)
+      let expected = try best.segment(image).labels.volume
+      for index in 0..<expected.geometry.voxelCount {
+        let d = expected.geometry.dims
+        let (x, y, z) = (index % d[0], index / d[0] % d[1], index / d[0] / d[1])
+        #expect(expected.value(x, y, z) == written.value(x, y, z))
+        if expected.value(x, y, z) != written.value(x, y, z) { break }
+      }
+
+      let output = folder + "/cv"
+      let all = try CrossValidation.run(runs, to: output, context: context)
+      #expect(all.folds == ["0", "1", "2", "3", "4"] && all.evaluation.cases.map(\.name) == names.map { $0 + ".nii" })
+      for file in ["summary.json", "metrics.csv", "postprocessing.json", "postprocessed/summary.json", names[0] + ".nii"] {
+        #expect(FileKind.of(output + "/" + file) == .regular, "\(file)")
+      }
+      #expect(all.search.before.foregroundMean.dice.bitPattern == all.evaluation.foregroundMean.dice.bitPattern)
+      let ensemble = try all.ensemble(context: context)
+      try ensemble.save(to: folder + "/e.safetensors")
+      let opened = try Model.open(folder + "/e.safetensors", context: context)
+      try opened.verify()
+      #expect(opened.memberCount == 5)
+      #expect(try (opened.postprocessing() ?? Postprocessing()) == all.search.postprocessing)
+      #expect(opened.metadata["provenance"]?.contains("ensemble") == true)
+      try refusals(runs, folder, data)
+    }
+  }
+
+  private func refusals(_ runs: [String], _ folder: String, _ data: TrainingDataset) throws {
+    func message(_ runs: [String]) -> String { failure { _ = try CrossValidation.run(runs, to: folder + "/x", context: context) } }
+    #expect(message([]).contains("no run is given"))
+    #expect(message([runs[0], runs[0]]).contains("expected each fold once"))
+    #expect(message(Array(runs.prefix(4))).contains("no run has validated it"))
+    #expect(message([folder]).contains("have not been validated"))
+    #expect(FileKind.of(folder + "/x") == .missing)
+    var partial = CrossValidation.Options()
+    partial.allowsMissing = true
+    #expect(try CrossValidation.run(Array(runs.prefix(2)), to: folder + "/x", options: partial, context: context).evaluation.cases.count == 2)
+
+    var options = FoldValidation.Options()
+    func validation() -> String { failure { _ = try FoldValidation.run(runs[0], dataset: data, options: options, context: context) } }
+    options.raw = folder + "/nowhere"
+    #expect(validation().contains("nowhere: no such folder"))
+    options.raw = nil
+    #expect(failure { _ = try FoldValidation.run(folder, dataset: data, context: context) }.contains("no settings.json"))
+    let memory = try TrainingDataset(like: Model.open(runs[0] + "/model_final.safetensors", context: context))
+    #expect(failure { _ = try FoldValidation.run(runs[0], dataset: memory, context: context) }.hasPrefix("state"))
+  }
+
+  /// Without validation batches there is no best model: the final one is validated, unless the best is asked for.
+  @Test func finalModel() throws {
+    try withTemporaryFolder { folder in
+      let data = try prepare(folder)
+      let trainer = try train(data, fold: 0, folder + "/run", validates: false)
+      var options = FoldValidation.Options()
+      options.measuresSurfaces = false
+      #expect(try trainer.validateVolumes(data, options: options).model == "model_final.safetensors")
+      options.choice = .best
+      #expect(failure { _ = try trainer.validateVolumes(data, options: options) }.contains("no model_best.safetensors"))
+      let alone = try Trainer.create(
+        start: Model.open(folder + "/run/model_final.safetensors", context: context), dataset: data,
+        settings: try TinyTraining.settings(), context: context)
+      #expect(failure { _ = try alone.validateVolumes(data) }.contains("no folder"))
+      let cancelled = RunControl { _, stage in stage != "evaluate" && stage != "overlap" }
+      options.choice = nil
+      #expect(failure { _ = try trainer.validateVolumes(data, options: options, control: cancelled) }.hasPrefix("cancelled"))
+      #expect(failure { try FoldValidation.check(data, fold: .number(0)) }.isEmpty)
+      let prepared = try #require(data.folder)
+      try AtomicFile.write(Array("{}".utf8), to: prepared.folder + "/raw_dataset.json")
+      #expect(failure { try FoldValidation.check(data, fold: .number(0)) }.contains("folder is missing"))
+    }
+  }
+}
