@@ -85,7 +85,7 @@ public final class FeatureCache {
     // The head makes the slot count, so it comes last.
     try put(raw, at: offset(place) + Self.slotHeadSize)
     let head = key + Self.checksum(raw)
-    try head.withUnsafeBytes { bytes throws(MedDINOError) in try put(bytes, at: offset(place)) }
+    try head.withUnsafeBufferPointer { bytes throws(MedDINOError) in try put(UnsafeRawBufferPointer(bytes), at: offset(place)) }
     places[key] = place
     count = max(count, place + 1)
   }
@@ -100,7 +100,7 @@ public final class FeatureCache {
     let size = Int(status.st_size)
     guard size >= Self.headSize, try bytes(at: 0, count: Self.headSize) == head else {
       guard ftruncate(descriptor, 0) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
-      return try head.withUnsafeBytes { bytes throws(MedDINOError) in try put(bytes, at: 0) }
+      return try head.withUnsafeBufferPointer { bytes throws(MedDINOError) in try put(UnsafeRawBufferPointer(bytes), at: 0) }
     }
     let whole = min((size - Self.headSize) / slotSize, capacity)
     for place in 0..<whole { places[Array(try bytes(at: offset(place), count: 32))] = place }
@@ -110,7 +110,7 @@ public final class FeatureCache {
 
   private func bytes(at offset: Int, count: Int) throws(MedDINOError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
-    _ = try result.withUnsafeMutableBytes { buffer throws(MedDINOError) in try fill(buffer, at: offset) }
+    _ = try result.withUnsafeMutableBufferPointer { (buffer) throws(MedDINOError) in try fill(UnsafeMutableRawBufferPointer(buffer), at: offset) }
     return result
   }
 
