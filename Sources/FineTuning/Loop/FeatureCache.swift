@@ -32,7 +32,7 @@ public final class FeatureCache {
   /// Throws: `.invalid` when not one image fits, `.state` while another run uses the file, `.io`.
   public init(_ path: String, valueCount: Int, limit: Int, identity: String) throws(MedDINOError) {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .invalid("path of the feature cache is empty or holds a NUL byte") }
-    let slot = try Checked.sum([try Checked.product([valueCount, 2], "feature cache"), Self.slotHeadSize], "feature cache")
+    let slot = try Checked.sum(try Checked.product([valueCount, 2], "feature cache"), Self.slotHeadSize, "feature cache")
     guard valueCount > 0, limit - Self.headSize >= slot else {
       throw .invalid("feature_cache is \(limit) bytes, expected at least \(slot + Self.headSize): what one image takes")
     }
@@ -84,8 +84,7 @@ public final class FeatureCache {
     let raw = UnsafeRawBufferPointer(values)
     // The head makes the slot count, so it comes last.
     try put(raw, at: offset(place) + Self.slotHeadSize)
-    let head = key + Self.checksum(raw)
-    try head.withUnsafeBytes { bytes throws(MedDINOError) in try put(bytes, at: offset(place)) }
+    try put(key + Self.checksum(raw), at: offset(place))
     places[key] = place
     count = max(count, place + 1)
   }
@@ -100,7 +99,7 @@ public final class FeatureCache {
     let size = Int(status.st_size)
     guard size >= Self.headSize, try bytes(at: 0, count: Self.headSize) == head else {
       guard ftruncate(descriptor, 0) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
-      return try head.withUnsafeBytes { bytes throws(MedDINOError) in try put(bytes, at: 0) }
+      return try put(head, at: 0)
     }
     let whole = min((size - Self.headSize) / slotSize, capacity)
     for place in 0..<whole { places[Array(try bytes(at: offset(place), count: 32))] = place }
@@ -110,7 +109,11 @@ public final class FeatureCache {
 
   private func bytes(at offset: Int, count: Int) throws(MedDINOError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
-    _ = try result.withUnsafeMutableBytes { buffer throws(MedDINOError) in try fill(buffer, at: offset) }
+    var failure: MedDINOError?
+    result.withUnsafeMutableBytes { buffer in
+      do throws(MedDINOError) { _ = try fill(buffer, at: offset) } catch { failure = error }
+    }
+    if let failure { throw failure }
     return result
   }
 
@@ -125,6 +128,12 @@ public final class FeatureCache {
       done += count
     }
     return true
+  }
+
+  private func put(_ bytes: [UInt8], at offset: Int) throws(MedDINOError) {
+    var failure: MedDINOError?
+    bytes.withUnsafeBytes { buffer in do throws(MedDINOError) { try put(buffer, at: offset) } catch { failure = error } }
+    if let failure { throw failure }
   }
 
   private func put(_ buffer: UnsafeRawBufferPointer, at offset: Int) throws(MedDINOError) {

@@ -57,7 +57,7 @@ public final class Tape {
   public func backward() throws(MedDINOError) {
     while let node = nodes.popLast() {
       guard let gradient = node.output.take() else { continue }
-      try control.check()
+      try control.poll()
       try node.backward(self, gradient)
     }
   }
