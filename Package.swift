@@ -73,7 +73,11 @@ let package = Package(
     module("MedDINO", ["FineTuning", "Reports", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     // floor 7
     module(
-      "MedDINOC", ["MedDINO", "CMedDINO", "CKernels", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"],
+      "MedDINOC",
+      [
+        "MedDINO", "CMedDINO", "CKernels", "FineTuning", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors",
+        "Platform",
+      ],
       linker: distLink),
     .executableTarget(
       name: "MedDINOCommand",

@@ -13,5 +13,6 @@
 #include "meddino/image.hpp"
 #include "meddino/model.hpp"
 #include "meddino/run.hpp"
+#include "meddino/training.hpp"
 #include "meddino/volume.hpp"
 #endif

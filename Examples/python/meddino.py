@@ -19,16 +19,17 @@ from __future__ import annotations
 import atexit
 import ctypes
 import itertools
+import json
 import os
 import threading
 import time
 import weakref
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-__all__ = ["Cancel", "Context", "Error", "Features", "Image", "Job", "Label", "LabelStatistics", "Model", "ModelInfo", "Report", "build_info",
-           "load", "version"]
+__all__ = ["Cancel", "Context", "Dataset", "Error", "Features", "Image", "Job", "Label", "LabelStatistics", "Metrics", "Model", "ModelInfo", "Report",
+           "StructureScores", "Trainer", "TrainingJob", "build_info", "evaluate", "load", "version"]
 
 # Structs and constants of meddino.h ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +113,33 @@ class _FeatureOptions(ctypes.Structure):
                 ("input_size", ctypes.c_int32 * 2), ("slice_begin", ctypes.c_int64), ("slice_end", ctypes.c_int64)]
 
 
+class _EvaluationOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("tolerance_mm", ctypes.c_double), ("distances", ctypes.c_int32), ("ignore_label", ctypes.c_int32),
+                ("values", ctypes.POINTER(ctypes.c_int32)), ("counts", ctypes.POINTER(ctypes.c_int32)), ("structures", ctypes.c_size_t),
+                ("max_bytes", ctypes.c_uint64), ("progress", _ProgressFn), ("progress_user", ctypes.c_void_p), ("cancel", ctypes.c_void_p)]
+
+
+class _StructureScores(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("value", ctypes.c_int32), ("values", ctypes.c_int32), ("true_positives", ctypes.c_int64),
+                ("false_positives", ctypes.c_int64), ("false_negatives", ctypes.c_int64), ("true_negatives", ctypes.c_int64),
+                ("dice", ctypes.c_double), ("iou", ctypes.c_double), ("nsd", ctypes.c_double), ("hd95_mm", ctypes.c_double)]
+
+
+class _TrainOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("settings_json", ctypes.c_char_p), ("max_bytes", ctypes.c_uint64), ("progress", _ProgressFn),
+                ("progress_user", ctypes.c_void_p), ("cancel", ctypes.c_void_p)]
+
+
+class _Metrics(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("step", ctypes.c_int64), ("epoch", ctypes.c_int64)] + [
+        (name, ctypes.c_double) for name in ("loss", "cross_entropy", "dice_loss", "gradient_norm", "learning_rate", "validation_loss", "mean_dice",
+                                             "ema_dice", "best_ema_dice", "seconds")] + [("finished", ctypes.c_int32), ("is_best", ctypes.c_int32)]
+
+
+class _TrainEstimate(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("peak_bytes", ctypes.c_uint64), ("step_flops", ctypes.c_double)]
+
+
 _P, _S, _I, _Z = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32, ctypes.c_size_t
 _PROTOTYPES = {  # type: Dict[str, Tuple[Any, List[Any]]]
     "version": (ctypes.c_uint32, []), "build_info": (_S, []), "status_name": (_S, [_I]), "last_error": (_Z, [_P, _Z]),
@@ -131,6 +159,15 @@ _PROTOTYPES = {  # type: Dict[str, Tuple[Any, List[Any]]]
     "report_warning_count": (_Z, [_P]), "report_warning": (_S, [_P, _Z]), "report_release": (None, [_P]),
     "feature_options_init": (None, [_P, _Z]), "features_create": (_I, [_P, _P, _P, _P, _P]), "features_view": (_I, [_P, _P]),
     "features_pca": (_I, [_P, _P, _P]), "features_similarity": (_I, [_P, _P, _Z, _P]), "features_release": (None, [_P]),
+    "evaluation_options_init": (None, [_P, _Z]), "evaluate": (_I, [_P, _P, _P, _P, _P]), "evaluation_count": (_Z, [_P]),
+    "evaluation_get": (_I, [_P, _Z, _P]), "evaluation_release": (None, [_P]),
+    "train_options_init": (None, [_P, _Z]), "dataset_prepare": (_I, [_P, _S, _S, _P]), "dataset_open": (_I, [_P, _S, _S, _P]),
+    "dataset_create": (_I, [_P, _P]), "dataset_add": (_I, [_P, _S, _P, _Z, _P, _P]),
+    "dataset_add_cases": (_I, [_P, ctypes.c_int64, _P, _P, _P]), "dataset_count": (_Z, [_P]), "dataset_case": (_S, [_P, _Z]),
+    "dataset_release": (None, [_P]), "trainer_create": (_I, [_P, _P, _P, _P, _P]), "trainer_estimate": (_I, [_P, _P, _P, _P, _P]),
+    "trainer_step": (_I, [_P, _P]), "trainer_step_batch": (_I, [_P, _P, _P, _P]), "trainer_epoch": (_I, [_P, _P]), "trainer_validate": (_I, [_P, _P]),
+    "trainer_run_async": (_I, [_P, _P]), "trainer_save": (_I, [_P, _S]), "trainer_resume": (_I, [_P, _S, _P, _P, _P]),
+    "trainer_export": (_I, [_P, _P]), "trainer_release": (None, [_P]),
 }
 
 # Library ------------------------------------------------------------------------------------------------------------------------------
@@ -553,7 +590,7 @@ class Job(_Handle):
 
     _release = "job_release"
 
-    def __init__(self, library: _Library, run: _Run, labels: np.ndarray, probabilities: Optional[np.ndarray], keeps: Any) -> None:
+    def __init__(self, library: _Library, run: _FileRun, labels: Any, probabilities: Optional[np.ndarray], keeps: Any) -> None:
         super().__init__(library, keeps)
         self._run = run
         self.labels = labels
@@ -862,3 +899,264 @@ class Model(_Handle):
         features = Features(self._library, self._live())
         run.check(self._library.features_create(self._get(), ctypes.byref(volume), ctypes.byref(wanted), ctypes.byref(run.c), features._out()))
         return features
+
+# Evaluation ---------------------------------------------------------------------------------------------------------------------------
+
+
+class StructureScores(NamedTuple):
+    """One structure of a prediction beside its reference: see meddino_structure_scores. NaN where a score has no meaning."""
+
+    value: int
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+    dice: float
+    iou: float
+    nsd: float
+    hd95_mm: float
+
+
+def evaluate(context: Context, reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float] = (1, 1, 1),
+             structures: Optional[Sequence[Union[int, Sequence[int]]]] = None, tolerance_mm: float = 1, distances: bool = True,
+             ignore_label: Optional[int] = None, max_bytes: Optional[int] = None, progress: Optional[Callable[[float, str], Any]] = None,
+             cancel: Optional[Cancel] = None) -> List[StructureScores]:
+    """Compares two label arrays of one shape. structures: label values, or tuples of values whose union is one structure; None: every
+    value found, ascending. spacing is that of the reference in mm."""
+    library = context._library
+    run = _FileRun(library, _EvaluationOptions(), "evaluation_options_init", progress, cancel)
+    run.c.tolerance_mm, run.c.distances, run.c.max_bytes = tolerance_mm, 1 if distances else 0, max_bytes or 0
+    if ignore_label is not None:
+        run.c.ignore_label = ignore_label
+    if structures is not None:
+        members = [[int(one)] if isinstance(one, (int, np.integer)) else [int(value) for value in one] for one in structures]
+        flat = [value for one in members for value in one]
+        values, counts = (ctypes.c_int32 * max(len(flat), 1))(*flat), (ctypes.c_int32 * max(len(members), 1))(*[len(one) for one in members])
+        run.c.values, run.c.counts, run.c.structures = values, counts, len(members)
+    expected, found = _volume(library, reference, spacing), _volume(library, prediction, spacing)
+    handle = ctypes.c_void_p()
+    run.check(library.evaluate(context._get(), ctypes.byref(expected), ctypes.byref(found), ctypes.byref(run.c), ctypes.byref(handle)))
+    try:
+        result = []
+        for index in range(library.evaluation_count(handle)):
+            s = _StructureScores()
+            s.struct_size = ctypes.sizeof(s)
+            library.check(library.evaluation_get(handle, index, ctypes.byref(s)))
+            result.append(StructureScores(s.value, s.true_positives, s.false_positives, s.false_negatives, s.true_negatives, s.dice, s.iou, s.nsd, s.hd95_mm))
+        return result
+    finally:
+        library.evaluation_release(handle)
+
+# Training -----------------------------------------------------------------------------------------------------------------------------
+
+
+class Metrics(NamedTuple):
+    """What a step, an epoch or a validation was like: see meddino_metrics. NaN where a number has no meaning."""
+
+    step: int
+    epoch: int
+    loss: float
+    cross_entropy: float
+    dice_loss: float
+    gradient_norm: float
+    learning_rate: float
+    validation_loss: float
+    mean_dice: float
+    ema_dice: float
+    best_ema_dice: float
+    seconds: float
+    finished: bool
+    is_best: bool
+
+
+class TrainEstimate(NamedTuple):
+    """What one update would take."""
+
+    peak_bytes: int
+    step_flops: float
+
+
+class _TrainRun(_FileRun):
+    """Options of a call of training, and of a trainer's later calls."""
+
+    def __init__(self, library: _Library, settings: Any, max_bytes: Optional[int], progress: Optional[Callable[[float, str], Any]],
+                 cancel: Optional[Cancel]) -> None:
+        super().__init__(library, _TrainOptions(), "train_options_init", progress, cancel)
+        if settings is not None:
+            text = settings if isinstance(settings, str) else json.dumps(settings)
+            self.c.settings_json = text.encode()
+        self.c.max_bytes = max_bytes or 0
+
+
+def _tensor(array: Any, name: str) -> _Tensor:
+    """A view of the array's own memory, which it keeps alive."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError("%s: expected a numpy array, got %s" % (name, type(array).__name__))
+    if array.dtype.name not in _DTYPES or not array.dtype.isnative:
+        raise TypeError("%s: dtype %s is not supported, expected one of %s" % (name, array.dtype, ", ".join(sorted(_DTYPES))))
+    if not 1 <= array.ndim <= 8:
+        raise ValueError("%s: the array has %d axes, expected at most 8" % (name, array.ndim))
+    if not any(array.strides):  # repeated elements: 0 means packed in C
+        array = np.ascontiguousarray(array)
+    tensor = _Tensor()
+    tensor.struct_size, tensor.dtype, tensor.ndim = ctypes.sizeof(tensor), _DTYPES[array.dtype.name], array.ndim
+    tensor.shape[:array.ndim], tensor.strides[:array.ndim] = array.shape, array.strides
+    tensor.data = array.ctypes.data
+    tensor.data_bytes = sum((count - 1) * abs(stride) for count, stride in zip(array.shape, array.strides)) + array.itemsize if array.size else 0
+    tensor._array = array
+    return tensor
+
+
+class Dataset(_Handle):
+    """Cases to train on: `open` a folder that `prepare` made, or `create` an empty one with the plan and labels of a model and `add` to it.
+
+    A dataset from memory has no folds: every case trains and validates.
+    """
+
+    _release = "dataset_release"
+
+    @staticmethod
+    def prepare(context: Context, raw: Union[str, "os.PathLike[str]"], prepared: Union[str, "os.PathLike[str]"], settings: Any = None,
+                max_bytes: Optional[int] = None, progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> None:
+        """Checks a raw nnU-Net folder and prepares it under `prepared`/<its name>. settings: {"upscale": 896, ...} or their JSON text."""
+        run = _TrainRun(context._library, settings, max_bytes, progress, cancel)
+        run.check(context._library.dataset_prepare(context._get(), os.fsencode(raw), os.fsencode(prepared), ctypes.byref(run.c)))
+
+    @classmethod
+    def open(cls, context: Context, folder: Union[str, "os.PathLike[str]"], configuration: Optional[str] = None) -> "Dataset":
+        """Opens a prepared folder. configuration: needed where several are prepared."""
+        dataset = cls(context._library, context._live())
+        name = None if configuration is None else configuration.encode()
+        dataset._library.check(dataset._library.dataset_open(context._get(), os.fsencode(folder), name, dataset._out()))
+        return dataset
+
+    @classmethod
+    def create(cls, like: Model) -> "Dataset":
+        """An empty dataset for cases like those that the model segments."""
+        dataset = cls(like._library, like._live())
+        dataset._library.check(dataset._library.dataset_create(like._get(), dataset._out()))
+        return dataset
+
+    def add(self, identifier: str, image: Union[np.ndarray, Sequence[np.ndarray]], labels: np.ndarray, spacing: Sequence[float] = (1, 1, 1),
+            origin: Sequence[float] = (0, 0, 0), direction: Sequence[float] = (1, 0, 0, 0, 1, 0, 0, 0, 1), space: str = "LPS",
+            max_bytes: Optional[int] = None, progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> None:
+        """Prepares and keeps one case: arrays as for Model.segment, labels on the same grid. The same identifier replaces a case."""
+        channels = list(image) if isinstance(image, (list, tuple)) else [image]
+        views = [_volume(self._library, channel, spacing, origin, direction, space) for channel in channels]
+        target = _volume(self._library, labels, spacing, origin, direction, space)
+        pointers = (ctypes.POINTER(_Volume) * max(len(views), 1))(*[ctypes.pointer(view) for view in views])
+        run = _TrainRun(self._library, None, max_bytes, progress, cancel)
+        run.check(self._library.dataset_add(self._get(), identifier.encode(), pointers, len(views), ctypes.byref(target), ctypes.byref(run.c)))
+
+    def __len__(self) -> int:
+        return int(self._library.dataset_count(self._get()))
+
+    @property
+    def identifiers(self) -> List[str]:
+        """In training order."""
+        return [_text(self._library.dataset_case(self._get(), index)) or "" for index in range(len(self))]
+
+
+class TrainingJob(Job):
+    """Training on a thread of its own: every epoch that is left. Until it has ended the trainer does nothing else."""
+
+    def result(self) -> Any:
+        """Waits, and returns the trainer."""
+        self.wait()
+        return self.labels
+
+
+class Trainer(_Handle):
+    """One training run. settings: a dict (or JSON text) with the keys of `meddino finetune --print-config`.
+
+    `start` is a segmenter to go on from, a backbone, or None for random weights; `dataset` is where batches come from, None for
+    `step_batch` alone. progress(fraction, stage) and cancel hold for every later call of the trainer: progress may return False to stop a
+    call, what it raises is raised from the call, and the next call goes on as if nothing had been stopped.
+    """
+
+    _release = "trainer_release"
+
+    def __init__(self, context: Context, start: Optional[Model] = None, dataset: Optional[Dataset] = None, settings: Any = None,
+                 max_bytes: Optional[int] = None, progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> None:
+        self._run = run = _TrainRun(context._library, settings, max_bytes, progress, cancel)
+        super().__init__(context._library, (run, context._live()))
+        self._finished = False
+        self._check(self._library.trainer_create(
+            context._get(), None if start is None else start._get(), None if dataset is None else dataset._get(), ctypes.byref(run.c), self._out()))
+
+    @classmethod
+    def resume(cls, context: Context, path: Union[str, "os.PathLike[str]"], dataset: Optional[Dataset] = None, max_bytes: Optional[int] = None,
+               progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> "Trainer":
+        """Goes on from a file that `save` wrote, with the bits of a run that was never stopped."""
+        trainer = cls.__new__(cls)
+        trainer._run = run = _TrainRun(context._library, None, max_bytes, progress, cancel)
+        _Handle.__init__(trainer, context._library, (run, context._live()))
+        trainer._finished = False
+        trainer._check(trainer._library.trainer_resume(
+            context._get(), os.fsencode(path), None if dataset is None else dataset._get(), ctypes.byref(run.c), trainer._out()))
+        return trainer
+
+    @staticmethod
+    def estimate(context: Context, start: Optional[Model] = None, dataset: Optional[Dataset] = None, settings: Any = None) -> TrainEstimate:
+        """Memory and arithmetic of one update, from shapes alone."""
+        run = _TrainRun(context._library, settings, None, None, None)
+        result = _TrainEstimate()
+        result.struct_size = ctypes.sizeof(result)
+        run.check(context._library.trainer_estimate(
+            context._get(), None if start is None else start._get(), None if dataset is None else dataset._get(), ctypes.byref(run.c),
+            ctypes.byref(result)))
+        return TrainEstimate(result.peak_bytes, result.step_flops)
+
+    def _check(self, status: int) -> None:
+        failure, self._run.failure = self._run.failure, None
+        if failure is not None and status == E_CANCELLED:
+            raise failure
+        self._library.check(status)
+
+    def _measured(self, function: Any, *arguments: Any) -> Metrics:
+        m = _Metrics()
+        m.struct_size = ctypes.sizeof(m)
+        self._check(function(self._get(), *(arguments + (ctypes.byref(m),))))
+        self._finished = bool(m.finished)
+        return Metrics(m.step, m.epoch, m.loss, m.cross_entropy, m.dice_loss, m.gradient_norm, m.learning_rate, m.validation_loss, m.mean_dice,
+                       m.ema_dice, m.best_ema_dice, m.seconds, bool(m.finished), bool(m.is_best))
+
+    def step(self) -> Metrics:
+        """One update on the next batch."""
+        return self._measured(self._library.trainer_step)
+
+    def step_batch(self, images: np.ndarray, targets: np.ndarray) -> Metrics:
+        """One update on a batch of your own: images float32 [batch, channels, rows, columns], normalised; targets [batch, rows, columns] of label
+        values, of any integer type. Arrays of any strides are read in place."""
+        return self._measured(
+            self._library.trainer_step_batch, ctypes.byref(_tensor(images, "images")), ctypes.byref(_tensor(targets, "targets")))
+
+    def epoch(self) -> Metrics:
+        """The rest of the epoch, with validation."""
+        return self._measured(self._library.trainer_epoch)
+
+    def epochs(self) -> Iterator[Metrics]:
+        """Every epoch that is left: `for metrics in trainer.epochs(): ...`"""
+        while not self._finished:
+            yield self.epoch()
+
+    def validate(self) -> Metrics:
+        """Loss and pseudo Dice over the validation batches; nothing changes."""
+        return self._measured(self._library.trainer_validate)
+
+    def run_async(self) -> TrainingJob:
+        """Every epoch that is left, on a thread of its own."""
+        job = TrainingJob(self._library, self._run, self, None, (self._run, self._live()))
+        self._run.failure = None
+        self._library.check(self._library.trainer_run_async(self._get(), job._out()))
+        return job
+
+    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Writes everything that `resume` needs, whole or not at all."""
+        self._check(self._library.trainer_save(self._get(), os.fsencode(path)))
+
+    def export(self) -> Model:
+        """The model as it stands, usable at once; it does not change when the trainer goes on."""
+        model = Model(self._library, self._live().keeps)
+        self._check(self._library.trainer_export(self._get(), model._out()))
+        return model

@@ -1,5 +1,7 @@
 public import FineTuning
+internal import Networks
 public import Platform
+internal import WeightFiles
 
 /// Makes a raw dataset in nnU-Net's layout ready for training: check, fingerprint, plans, splits, preprocessing.
 public enum DatasetPreparation {
@@ -11,9 +13,11 @@ public enum DatasetPreparation {
   /// Problems of the dataset are in the report, and then nothing was written. What an earlier run left and is still valid is kept.
   /// Throws: `.invalid` for options, `.io`, `.format`, `.unsupported`, `.outOfMemory`, `.cancelled`.
   public static func run(
-    _ dataset: String, to output: String, options: Options = Options(), context: Context, control: RunControl = RunControl()
+    _ dataset: String, to output: String, options: Options = Options(), context: Context, maxBytes: Int? = nil,
+    control: RunControl = RunControl()
   ) throws(MedDINOError) -> Report {
-    let report = try DatasetPlanning.run(dataset, to: output, options: options, pool: context.pool, in: context.budget, control: control)
+    let budget = MemoryBudget(limit: maxBytes, parent: context.budget)
+    let report = try DatasetPlanning.run(dataset, to: output, options: options, pool: context.pool, in: budget, control: control)
     for problem in report.problems { context.log(.error, problem.description) }
     for warning in report.warnings { context.log(.warning, warning) }
     return report
@@ -26,5 +30,34 @@ public enum DatasetPreparation {
     if FileKind.of(reference) == .directory { return reference }
     guard let raw else { throw .invalid("dataset \"\(reference)\": no such folder, and no folder of raw datasets to look it up in") }
     return try RawDataset.locate(reference, raw: raw, others: others)
+  }
+}
+
+extension DatasetPlanning.Options {
+  /// From one JSON text; nil: the defaults. Keys: upscale (a size or null), configuration (a name or a list), gpu_memory_target (GB),
+  /// preprocess, verify_only, jobs. Throws: `.invalid` naming the key, `.format` for text that is no JSON.
+  public init(_ text: String?) throws(MedDINOError) {
+    self.init()
+    guard let text else { return }
+    guard let object = try JSON.parse(text, source: "settings_json").objectValue else { throw .invalid("settings_json is not a JSON object") }
+    var reader = ConfigurationReader(object: object, what: "settings")
+    var size: Int?
+    try reader.integer("upscale") { size = $0 }
+    upscale = size
+    if let value = reader.value("configuration") {
+      let names = value.stringValue.map { [$0] } ?? value.arrayValue?.compactMap(\.stringValue) ?? []
+      guard !names.isEmpty, value.stringValue != nil || value.arrayValue?.count == names.count else {
+        throw .invalid("configuration is \(value.text()), expected a name or a list of names")
+      }
+      configurations = names
+    }
+    if let target = try reader.number("gpu_memory_target") {
+      guard target > 0, target.isFinite else { throw .invalid("gpu_memory_target is \(target), expected gigabytes above 0") }
+      gpuGigabytes = target
+    }
+    try reader.flag("preprocess") { preprocess = $0 }
+    try reader.flag("verify_only") { verifyOnly = $0 }
+    try reader.integer("jobs") { jobs = $0 }
+    try reader.finish()
   }
 }

@@ -40,7 +40,7 @@ struct NetworkChoice {
     let given = try Self.texts(start, dataset)
     task = try ModelText.task(
       plans: given.plans, dataset: given.dataset, configuration: given.configuration, taps: taps,
-      mirrorAxes: start?.task?.mirrorAxes ?? [0, 1], in: context.budget)
+      mirrorAxes: settings.mirrorAxes(start: start?.task?.mirrorAxes), in: context.budget)
     let channels = task.configuration.normalization.count
     guard channels == 1 || channels == encoder.inputChannels else {
       throw .shape("the plan has \(channels) channels, the encoder takes \(encoder.inputChannels) (or repeats one)")

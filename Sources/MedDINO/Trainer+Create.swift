@@ -31,6 +31,7 @@ extension Trainer {
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
     try trainer.open(settings.output, resumedStep: nil)
+    try control.update(1)
     return trainer
   }
 
@@ -55,8 +56,9 @@ extension Trainer {
       let split = try dataset.split(fold)
       func maker(_ role: BatchMaker.Role, _ cases: [any TrainingCase]) throws(MedDINOError) -> BatchMaker {
         try BatchMaker(
-          role, cases: cases, configuration: task.configuration, scheme: task.scheme, augmentation: settings.augmentation,
-          foregroundShare: settings.recipe.oversampling, batchSize: settings.batchSize, seed: settings.seed, in: device.budget)
+          role, cases: cases, configuration: task.configuration, scheme: task.scheme,
+          augmentation: settings.augmentation(mirroring: task.mirrorAxes), foregroundShare: settings.recipe.oversampling,
+          batchSize: settings.batchSize, seed: settings.seed, in: device.budget)
       }
       makers = (try maker(.training, split.train), split.validation.isEmpty ? nil : try maker(.validation, split.validation))
     }

@@ -6,9 +6,9 @@ internal import Training
 internal import WeightFiles
 
 extension Trainer {
-  /// Writes everything that a resume needs: whole or not at all. Throws: `.io`, `.outOfMemory`.
-  public func save(to path: String) throws(MedDINOError) {
-    try exclusively { () throws(MedDINOError) in try write(to: path) }
+  /// Writes everything that a resume needs: whole or not at all. Throws: `.io`, `.outOfMemory`, `.cancelled`, `.state`.
+  public func save(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
+    try exclusively { () throws(MedDINOError) in try write(to: path, control: control) }
   }
 
   /// Writes the run folder's latest checkpoint now, also amid an epoch. Throws: `.state` without a folder, `.io`, `.outOfMemory`.
@@ -20,7 +20,9 @@ extension Trainer {
   }
 
   /// The same from inside a call.
-  func write(to path: String) throws(MedDINOError) { try tuner.save(to: path, architecture: architecture, owner: owner) }
+  func write(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
+    try tuner.save(to: path, architecture: architecture, owner: owner, control: control)
+  }
 
   /// Goes on from a saved run: what follows has the bits of a run that was never stopped.
   ///
@@ -53,12 +55,14 @@ extension Trainer {
       configuration, parameters: CheckpointParameters(checkpoint: checkpoint), device: device, adaptation: loop.adaptation, seed: loop.seed)
     try control.update(0.5)
     let tuner = try make(network, loop, task, dataset, settings.fold, device)
+    try control.update(0.8)
     let origin = Origin(licence: try text("licence"), start: start, dataset: task.plan.datasetName)
     let trainer = Trainer(context: context, settings: loop, task: task, tuner: tuner, origin: origin)
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
     try tuner.restore(checkpoint, architecture: trainer.architecture)
     try trainer.open(settings.output, resumedStep: checkpoint.state.step)
+    try control.update(1)
     return trainer
   }
 

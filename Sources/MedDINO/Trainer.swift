@@ -46,18 +46,41 @@ public final class Trainer: @unchecked Sendable {
   public var step: Int { tuner.step }
   public var epoch: Int { tuner.epoch }
   public var isFinished: Bool { tuner.isFinished }
+  /// Moving average of the mean Dice, and the best so far; NaN before the first validation of an epoch.
+  public var movingDice: Double { tuner.movingDice }
+  public var bestMovingDice: Double { tuner.bestMovingDice }
+  /// Memory that the trainer may hold.
+  public var budget: MemoryBudget { tuner.budget }
 
   /// One caller at a time. Throws: `.state` while another call runs.
   func exclusively<T>(_ body: () throws(MedDINOError) -> T) throws(MedDINOError) -> T {
+    try take()
+    defer { giveBack() }
+    return try body()
+  }
+  private func take() throws(MedDINOError) {
     let isFree = isBusy.withLock { busy in
       if busy { return false }
       busy = true
       return true
     }
     guard isFree else { throw .state("the trainer is at work in another call or job") }
-    defer { isBusy.withLock { $0 = false } }
-    return try body()
   }
+  private func giveBack() { isBusy.withLock { $0 = false } }
+
+  /// The trainer for one run on another thread: from now on, until this is let go, other calls fail.
+  public final class Reserved: @unchecked Sendable {
+    private let trainer: Trainer
+    fileprivate init(_ trainer: Trainer) throws(MedDINOError) {
+      try trainer.take()
+      self.trainer = trainer
+    }
+    deinit { trainer.giveBack() }
+    /// Every epoch that is left. Throws: as `Trainer.run`.
+    public func run(control: RunControl = RunControl()) throws(MedDINOError) { try trainer.everyEpoch(control) { _ in } }
+  }
+  /// Throws: `.state` while another call runs.
+  public func reserve() throws(MedDINOError) -> Reserved { try Reserved(self) }
 
   // MARK: steps
 
@@ -66,10 +89,10 @@ public final class Trainer: @unchecked Sendable {
     try exclusively { () throws(MedDINOError) in try tuner.step(control) }
   }
 
-  /// One update on the caller's batch, not augmented.
+  /// One update on the caller's batch, not augmented. It counts as an update of the epoch.
   ///
   /// Shapes: images float32 [batch, channels, rows, columns], normalised; labels int16 [batch, 1, rows, columns] with the values of label maps.
-  /// Throws: `.shape`, `.invalid` for a value that no label has, `.cancelled`, `.outOfMemory`.
+  /// Throws: `.shape`, `.invalid` for a value that no label has, `.state` after the end, `.cancelled`, `.outOfMemory`.
   public func step(images: Tensor, labels: Tensor, control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
     try exclusively { () throws(MedDINOError) in
       try tuner.step(images: try checked(images), targets: try encoded(labels, images), control)
@@ -83,12 +106,14 @@ public final class Trainer: @unchecked Sendable {
 
   /// Every epoch that is left. Throws: as `step`; what was done until then stays, in memory and in the run folder.
   public func run(control: RunControl = RunControl(), each: (EpochMetrics) -> Void = { _ in }) throws(MedDINOError) {
-    try exclusively { () throws(MedDINOError) in
-      let total = Double(settings.recipe.epochs)
-      while !tuner.isFinished {
-        let done = Double(tuner.epoch)
-        each(try oneEpoch(control.span(done / total, (done + 1) / total)))
-      }
+    try exclusively { () throws(MedDINOError) in try everyEpoch(control, each: each) }
+  }
+
+  private func everyEpoch(_ control: RunControl, each: (EpochMetrics) -> Void) throws(MedDINOError) {
+    let total = Double(settings.recipe.epochs)
+    while !tuner.isFinished {
+      let done = Double(tuner.epoch)
+      each(try oneEpoch(control.span(done / total, (done + 1) / total)))
     }
   }
 
@@ -133,7 +158,7 @@ public final class Trainer: @unchecked Sendable {
     }
     let encoding = TargetEncoding(task.scheme)
     guard encoding.regions != nil else { return labels }
-    let targets = try Tensor([batch, encoding.channels, rows, columns], .int16, in: context.budget, "targets")
+    let targets = try Tensor([batch, encoding.channels, rows, columns], .int16, in: budget, "targets")
     for image in 0..<batch {
       try encoding.encode(
         labels.rows(image..<image + 1).reshaped([1, rows, columns]),

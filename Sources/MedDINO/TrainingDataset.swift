@@ -75,23 +75,24 @@ public final class TrainingDataset: Sendable {
 
   /// Preprocesses and keeps one case; one of the same identifier is replaced.
   ///
-  /// channels: volumes on one grid. labels: whole numbers that the dataset knows, on the same dims.
+  /// channels: volumes on one grid. labels: whole numbers that the dataset knows, on the same dims. budget: what the case's memory comes
+  /// from, nil for the context's.
   /// Throws: `.state` for a dataset of a folder, `.shape`, `.invalid` naming the value, `.outOfMemory`, `.cancelled`.
   public func add(
-    _ identifier: String, _ channels: [Volume], labels: Volume, maxBytes: Int? = nil, control: RunControl = RunControl()
+    _ identifier: String, _ channels: [Volume], labels: Volume, in budget: MemoryBudget? = nil, control: RunControl = RunControl()
   ) throws(MedDINOError) {
     guard folder == nil else { throw .state("the dataset is a folder, cases can be added to a dataset in memory") }
     guard !identifier.isEmpty, identifier.utf8.count <= 4096 else {
       throw .invalid("identifier has \(identifier.utf8.count) bytes, expected 1 to 4096")
     }
     try checkValues(labels, identifier)
-    let budget = MemoryBudget(limit: maxBytes, parent: context.budget)
-    try control.begin("prepare", from: 0, to: 1)
+    try control.begin("prepare", from: 0, to: 0.3)
     let contents: PreprocessedCase
     do {
       contents = try PreprocessedCase(
-        channels, labels: labels, plan: plan, configuration: configuration, scheme: scheme, pool: context.pool, in: budget,
-        control: control)
+        channels, labels: labels, plan: plan, configuration: configuration, scheme: scheme, pool: context.pool,
+        in: budget ?? context.budget, control: control)
+      try control.begin("prepare", from: 1, to: 1)
     } catch { throw error.within("case \(identifier)") }
     let added = try MemoryTrainingCase(identifier: identifier, contents)
     held.withLock { cases in

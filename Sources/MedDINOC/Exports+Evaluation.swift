@@ -23,7 +23,7 @@ private func defaultEvaluationOptions() -> meddino_evaluation_options {
 private struct ParsedEvaluation {
   var options = EvaluationOptions()
   private var raw = defaultEvaluationOptions()
-  private var cancellation: Cancellation?
+  private var watch = Watch()
 
   init(_ pointer: UnsafePointer<meddino_evaluation_options>?) throws(MedDINOError) {
     guard let pointer else { return }
@@ -38,7 +38,7 @@ private struct ParsedEvaluation {
     }
     options.ignoreLabel = raw.ignore_label == Int32(MEDDINO_NO_LABEL) ? nil : Int(raw.ignore_label)
     if raw.max_bytes > 0 { options.maxBytes = Int(clamping: raw.max_bytes) }
-    if let cancel = raw.cancel { cancellation = try object(cancel, "options.cancel", Cancellation.self) }
+    watch = try Watch(raw.progress, raw.progress_user, raw.cancel)
     if let values = raw.values { try readStructures(values) }
   }
 
@@ -57,13 +57,7 @@ private struct ParsedEvaluation {
     options.structures = list
   }
 
-  var control: RunControl {
-    let (progress, user) = (raw.progress, raw.progress_user)
-    return RunControl(cancellation: cancellation) { fraction, stage in
-      guard let progress else { return true }
-      return stage.withCString { progress(user, fraction, $0) } == 0
-    }
-  }
+  var control: RunControl { watch.control() }
 }
 
 /// The scores that the accessor copies out.

@@ -10,26 +10,32 @@ internal import Synchronization
 final class Job: @unchecked Sendable {
   private struct State {
     var progress = 0.0
-    var result: Result<Report, MedDINOError>?
+    var result: Result<Report?, MedDINOError>?
   }
   let cancellation = Cancellation()
   private let state = Mutex(State())
   private var task: BackgroundTask?
 
-  /// Throws: `.outOfMemory` when there is no thread.
-  func start(_ body: @escaping (Job) throws(MedDINOError) -> Report) throws(MedDINOError) {
+  /// `body` gives the run's report, or nil where runs have none. Throws: `.outOfMemory` when there is no thread.
+  func start(_ body: @escaping (Job) throws(MedDINOError) -> Report?) throws(MedDINOError) {
     let task = BackgroundTask { [self] in
-      let result: Result<Report, MedDINOError>
+      let result: Result<Report?, MedDINOError>
       do throws(MedDINOError) { result = .success(try body(self)) } catch { result = .failure(error) }
-      state.withLock { $0.result = result }
+      state.withLock { state in
+        if case .success = result { state.progress = 1 }
+        state.result = result
+      }
     }
     self.task = task
-    try task.start()
+    do { try task.start() } catch {
+      self.task = nil  // it holds this job
+      throw error
+    }
   }
 
   var progress: Double { state.withLock { $0.progress } }
   func note(_ fraction: Double) { state.withLock { $0.progress = fraction } }
-  var result: Result<Report, MedDINOError>? { state.withLock { $0.result } }
+  var result: Result<Report?, MedDINOError>? { state.withLock { $0.result } }
 
   func wait(_ milliseconds: Int) -> Bool { task?.wait(milliseconds: milliseconds) ?? true }
   func finish() {
@@ -71,9 +77,10 @@ final class Job: @unchecked Sendable {
   return guarded { () throws(MedDINOError) in
     let out = try required(out, "out")
     let job = try object(job, "job", Job.self)
-    guard case .success(let report)? = job.result else {
+    guard case .success(let found)? = job.result else {
       throw .state(job.result == nil ? "the job is still running" : "the job failed and has no report")
     }
+    guard let report = found else { throw .state("the job was a training run, which has no report") }
     out.pointee = handle(report)
   }
 }

@@ -17,16 +17,7 @@ internal import Tensors
 func fileControl(_ pointer: UnsafePointer<meddino_file_options>?) throws(MedDINOError) -> RunControl {
   guard let pointer else { return RunControl() }
   let o = try read(pointer, "options", defaults: meddino_file_options())
-  return try control(o.progress, o.progress_user, o.cancel)
-}
-
-private func control(
-  _ progress: meddino_progress_fn?, _ user: UnsafeMutableRawPointer?, _ cancel: OpaquePointer?
-) throws(MedDINOError) -> RunControl {
-  var cancellation: Cancellation?
-  if let cancel { cancellation = try object(cancel, "options.cancel", Cancellation.self) }
-  guard let progress else { return RunControl(cancellation: cancellation) }
-  return RunControl(cancellation: cancellation) { fraction, stage in stage.withCString { progress(user, fraction, $0) } == 0 }
+  return try Watch(o.progress, o.progress_user, o.cancel).control()
 }
 
 @c @implementation public func meddino_model_save(_ model: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> meddino_status {
@@ -44,7 +35,7 @@ private func control(
     var o = meddino_save_options()
     if let options { o = try read(options, "options", defaults: o) }
     guard o.reserved == 0 else { throw .invalid("options.reserved is \(o.reserved), expected 0") }
-    try model.save(to: path, precision: try precision(o.precision), control: try control(o.progress, o.progress_user, o.cancel))
+    try model.save(to: path, precision: try precision(o.precision), control: try Watch(o.progress, o.progress_user, o.cancel).control())
   }
 }
 

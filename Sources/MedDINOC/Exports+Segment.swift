@@ -20,7 +20,7 @@ func defaultRunOptions() -> meddino_run_options {
 struct ParsedRun: @unchecked Sendable {
   var options = RunOptions()
   private var raw = defaultRunOptions()
-  private var cancellation: Cancellation?
+  private var watch = Watch()
 
   init(_ pointer: UnsafePointer<meddino_run_options>?) throws(MedDINOError) {
     guard let pointer else { return }
@@ -39,7 +39,7 @@ struct ParsedRun: @unchecked Sendable {
     if raw.max_bytes > 0 { options.maxBytes = Int(clamping: raw.max_bytes) }
     try readRegion()
     try readSubset()
-    if let cancel = raw.cancel { cancellation = try object(cancel, "options.cancel", Cancellation.self) }
+    watch = try Watch(raw.progress, raw.progress_user, raw.cancel)
   }
 
   private mutating func readRegion() throws(MedDINOError) {
@@ -62,15 +62,7 @@ struct ParsedRun: @unchecked Sendable {
   }
 
   /// Progress to the caller (and to the job), cancellation from the caller's handle (and from the job).
-  func control(_ job: Job? = nil) -> RunControl {
-    let (progress, user, cancellation) = (raw.progress, raw.progress_user, cancellation)
-    return RunControl(cancellation: job?.cancellation ?? cancellation) { fraction, stage in
-      job?.note(fraction)
-      if job != nil, cancellation?.isRequested == true { return false }
-      guard let progress else { return true }
-      return stage.withCString { progress(user, fraction, $0) } == 0
-    }
-  }
+  func control(_ job: Job? = nil) -> RunControl { watch.control(job) }
 }
 
 /// A MEDDINO_PRECISION_ value of options.
@@ -82,7 +74,8 @@ func precision(_ value: Int32) throws(MedDINOError) -> Precision {
   }
 }
 
-private func inputs(_ channels: UnsafePointer<UnsafePointer<meddino_volume>?>?, _ count: Int) throws(MedDINOError) -> [Volume] {
+/// The channels of a case. Throws: `.invalid`, `.shape`, `.unsupported` naming the view.
+func inputs(_ channels: UnsafePointer<UnsafePointer<meddino_volume>?>?, _ count: Int) throws(MedDINOError) -> [Volume] {
   let channels = try required(channels, "channels")
   guard (1...1024).contains(count) else { throw .invalid("count is \(count), expected 1 to 1024") }
   var list: [Volume] = []

@@ -45,6 +45,9 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "f32, or bf16 for products in bf16.") var precision: String?
   @Flag(help: "Compute activations again in the backward instead of keeping them: less memory, more time.") var recompute = false
   @Flag(help: "No augmentation.") var noAugmentation = false
+  @Flag(
+    name: .customLong("no-mirror-augmentation"),
+    help: "No mirroring, in training and by the model: for labels that only their side tells apart.") var noMirror = false
   @Flag(help: "Really simulate low resolution (the official 2D code does not).") var lowResolution = false
   @Option(help: "Seed of everything random.") var seed: UInt64?
   @Option(help: "Threads that prepare batches.") var workers: Int?
@@ -158,6 +161,7 @@ struct FinetuneCommand: ParsableCommand {
     set("precision", precision.map(JSON.string))
     if recompute { set("recompute", .bool(true)) }
     if noAugmentation { set("augmentation", .bool(false)) }
+    if noMirror { set("mirror", .bool(false)) }
     if lowResolution { set("low_resolution", .bool(true)) }
     set("seed", seed.map { .string(String($0)) })
     set("feature_cache", try featureCache.map { .integer(try byteCount($0, "--feature-cache")) })

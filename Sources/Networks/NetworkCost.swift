@@ -4,6 +4,8 @@ internal import Tensors
 public struct NetworkCost: Sendable {
   /// Floating-point operations, a multiply-add counted as two.
   public let flops: Double
+  /// The part of it that the blocks up to the last tap take, and that of the decoder.
+  public let blockFlops, decoderFlops: Double
   /// Buffers of one pass: residual stream, wide layers, attention panels, taps, decoder groups, logits.
   public let workspaceBytes: Int
 
@@ -24,7 +26,9 @@ public struct NetworkCost: Sendable {
     let pixels = patches << (2 * configuration.decoder.stages)
     decoder += 2 * Double(pixels) * Double(channels[configuration.decoder.stages]) * Double(configuration.classes)
     let depth = Double((configuration.taps.max() ?? 0) + 1)
-    flops = depth * (linear + attention) + decoder + 2 * Double(patches) * d * Double(e.inputChannels * e.patchSize * e.patchSize)
+    blockFlops = depth * (linear + attention)
+    decoderFlops = decoder
+    flops = blockFlops + decoder + 2 * Double(patches) * d * Double(e.inputChannels * e.patchSize * e.patchSize)
 
     let narrow = tokens * e.embedDim * 4
     let wide = tokens * max(3 * e.embedDim, e.hiddenDim) * 4 * (e.feedForward == .mlp ? 1 : 2)

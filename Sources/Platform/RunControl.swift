@@ -19,7 +19,6 @@ public final class RunControl: @unchecked Sendable {
   private var stage = ""
   private var base = 0.0
   private var span = 1.0
-  private var last = 0.0
 
   public init(cancellation: Cancellation? = nil, report: Report? = nil) {
     self.cancellation = cancellation
@@ -45,14 +44,8 @@ public final class RunControl: @unchecked Sendable {
 
   /// `fraction`: done part of the current stage. Throws: `.cancelled`.
   public func update(_ fraction: Double) throws(MedDINOError) {
-    last = fraction
-    try poll()
-  }
-
-  /// Reports the fraction of the last update again: for long work between two updates that has none of its own. Throws: `.cancelled`.
-  public func poll() throws(MedDINOError) {
     try check()
-    if let report, !report(base + span * min(max(last, 0), 1), stage) { throw .cancelled }
+    if let report, !report(base + span * min(max(fraction, 0), 1), stage) { throw .cancelled }
   }
 
   /// Throws `.cancelled` when a stop was asked for; cheap, for inner loops.

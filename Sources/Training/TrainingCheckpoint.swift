@@ -47,9 +47,12 @@ public final class TrainingCheckpoint {
 
   // MARK: writing
 
+  /// The one stage is "save"; a cancel, too, leaves an earlier file as it was.
   /// Throws: `.io` when the disk is full or fails (an earlier file stays, no temporary one remains), `.invalid` for a name that
-  /// appears twice or a history too long to be read again, `.outOfMemory`.
-  public static func save(_ state: CheckpointState, _ tensors: CheckpointTensors, to path: String) throws(MedDINOError) {
+  /// appears twice or a history too long to be read again, `.outOfMemory`, `.cancelled`.
+  public static func save(
+    _ state: CheckpointState, _ tensors: CheckpointTensors, to path: String, control: RunControl = RunControl()
+  ) throws(MedDINOError) {
     let named = tensors.named
     var names: Set<String> = []
     for entry in named where !names.insert(entry.name).inserted {
@@ -61,7 +64,14 @@ public final class TrainingCheckpoint {
     }
     var metadata = [(versionKey, String(CheckpointState.version)), (stateKey, text)]
     if let optimizer = tensors.optimizer { metadata.append((optimizerKey, optimizer.state.text())) }
-    try SafeTensorsWriter.write(named.map { ($0.name, $0.tensor) }, metadata: metadata, to: path)
+    try control.begin("save", from: 0, to: 1)
+    let items = named.map { SafeTensorsWriter.Item(name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) }
+    var written = 0
+    try SafeTensorsWriter.write(items, metadata: metadata, to: path) { (_) throws(MedDINOError) in
+      written += 1
+      try control.update(Double(written) / Double(named.count))
+      return named[written - 1].tensor
+    }
   }
 
   // MARK: reading

@@ -65,9 +65,9 @@ import Testing
     }
   }
 
-  /// A part of the image, one group of tokens: the work is proportional.
+  /// A part of the image, two groups of tokens.
   @Test(arguments: [Precision.float32, .bfloat16]) func decoder(precision: Precision) throws {
-    let (rows, columns, dim, classes) = (8, 56, 768, 16)
+    let (rows, columns, dim, classes) = (16, 56, 768, 16)
     var random = SeededGenerator(3)
     let taps = try (0..<4).map { _ in try random.tensor([1, rows * columns, dim], on: device) }
     func weights(_ make: (Shape) throws -> Tensor) rethrows -> DecoderWeights {

@@ -82,6 +82,11 @@ struct Progress {
       return 1;
     }
   }
+  /// For a callback that serves several calls, before each of them.
+  void forget() {
+    std::lock_guard<std::mutex> lock(mutex);
+    failure = nullptr;
+  }
   /// Throws what the function threw; else nothing.
   void rethrow() {
     std::exception_ptr kept;
@@ -92,6 +97,14 @@ struct Progress {
     if (kept) std::rethrow_exception(kept);
   }
 };
+
+/// The callback's own exception first: it is why the work was cancelled.
+inline void check(meddino_status status, Progress &progress) {
+  if (status == MEDDINO_OK) return;
+  const std::string text = last_error();
+  if (status == MEDDINO_E_CANCELLED) progress.rethrow();
+  throw Error(status, text);
+}
 
 /// The host's log function; lives as long as anything made from the context.
 struct Log {

@@ -91,13 +91,8 @@ class FileRun {
   }
   FileRun(const FileRun &) = delete;
   FileRun &operator=(const FileRun &) = delete;
-  /// The callback's own exception first: it is why the work was cancelled.
-  void check(meddino_status status) {
-    if (status == MEDDINO_OK) return;
-    const std::string text = last_error();
-    if (status == MEDDINO_E_CANCELLED) progress_.rethrow();
-    throw Error(status, text);
-  }
+  void check(meddino_status status) { detail::check(status, progress_); }
+  Progress &progress() noexcept { return progress_; }
   Options c;
 
  private:

@@ -172,10 +172,11 @@ class Model {
                     const RunOptions &options = RunOptions()) const {
     Job job;
     job.state_ = state_;
-    job.run_.reset(new detail::Run(options));
+    const std::shared_ptr<detail::Run> run = std::make_shared<detail::Run>(options);
+    job.keep(run);
     const std::vector<const meddino_volume *> views = pointers(channels);
     detail::check(
-        meddino_segment_async(handle_.get(), views.data(), views.size(), job.run_->get(), &labels, probabilities, job.handle_.out()));
+        meddino_segment_async(handle_.get(), views.data(), views.size(), run->get(), &labels, probabilities, job.handle_.out()));
     return job;
   }
 
@@ -198,6 +199,8 @@ class Model {
   meddino_model *get() const noexcept { return handle_.get(); }
 
  private:
+  friend class Dataset;
+  friend class Trainer;
   explicit Model(std::shared_ptr<Context::State> state) : state_(std::move(state)) {}
   static std::string text(const char *c) { return c != nullptr ? std::string(c) : std::string(); }
   static void free_bytes(void *user, const void *) noexcept { delete static_cast<std::vector<std::uint8_t> *>(user); }

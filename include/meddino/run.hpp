@@ -78,13 +78,8 @@ class Run {
   Run(const Run &) = delete;
   Run &operator=(const Run &) = delete;
   const meddino_run_options *get() const noexcept { return &c_; }
-  /// The callback's own exception first: it is why the run was cancelled.
-  void check(meddino_status status) {
-    if (status == MEDDINO_OK) return;
-    const std::string text = last_error();
-    if (status == MEDDINO_E_CANCELLED) progress_.rethrow();
-    throw Error(status, text);
-  }
+  void check(meddino_status status) { detail::check(status, progress_); }
+  Progress &progress() noexcept { return progress_; }
 
  private:
   meddino_run_options c_;
@@ -93,7 +88,7 @@ class Run {
 };
 }  // namespace detail
 
-/// A segmentation on a thread of its own. The destructor cancels it and waits: buffers given to it must live until then.
+/// A segmentation or a training run on a thread of its own. The destructor cancels it and waits: buffers given to it must live until then.
 class Job {
  public:
   /// True when the run has ended well, false when `timeout_ms` passed before (negative: no limit).
@@ -101,13 +96,13 @@ class Job {
   bool wait(std::int32_t timeout_ms = -1) {
     const meddino_status status = meddino_job_wait(handle_.get(), timeout_ms);
     if (status == MEDDINO_E_TIMEOUT) return false;
-    run_->check(status);
+    detail::check(status, *progress_);
     return true;
   }
   /// 0 to 1.
   double progress() const noexcept { return meddino_job_progress(handle_.get()); }
   void cancel() noexcept { meddino_job_cancel(handle_.get()); }
-  /// Throws `Error` before the end and after a failure.
+  /// Throws `Error` before the end, after a failure, and for a training run, which has none.
   Report report() const {
     Report report;
     detail::check(meddino_job_report(handle_.get(), report.handle_.out()));
@@ -118,16 +113,25 @@ class Job {
   Job &operator=(Job &&other) noexcept {
     handle_ = std::move(other.handle_);  // first: the run that it replaces uses run_ until its release returns
     run_ = std::move(other.run_);
+    progress_ = other.progress_;
     state_ = std::move(other.state_);
     return *this;
   }
 
  private:
   friend class Model;
+  friend class Trainer;
   Job() = default;
+  /// `run`: the options that the job's thread uses.
+  template <class T>
+  void keep(std::shared_ptr<T> run) {
+    progress_ = &run->progress();
+    run_ = std::move(run);
+  }
   // Destroyed from the last to the first: the handle goes before what its thread uses.
   std::shared_ptr<Context::State> state_;
-  std::unique_ptr<detail::Run> run_;
+  std::shared_ptr<void> run_;
+  detail::Progress *progress_ = nullptr;
   detail::Handle<meddino_job, meddino_job_release> handle_;
 };
 

@@ -84,7 +84,8 @@ public final class FeatureCache {
     let raw = UnsafeRawBufferPointer(values)
     // The head makes the slot count, so it comes last.
     try put(raw, at: offset(place) + Self.slotHeadSize)
-    try put(key + Self.checksum(raw), at: offset(place))
+    let head = key + Self.checksum(raw)
+    try head.withUnsafeBufferPointer { bytes throws(MedDINOError) in try put(UnsafeRawBufferPointer(bytes), at: offset(place)) }
     places[key] = place
     count = max(count, place + 1)
   }
@@ -99,7 +100,7 @@ public final class FeatureCache {
     let size = Int(status.st_size)
     guard size >= Self.headSize, try bytes(at: 0, count: Self.headSize) == head else {
       guard ftruncate(descriptor, 0) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
-      return try put(head, at: 0)
+      return try head.withUnsafeBufferPointer { bytes throws(MedDINOError) in try put(UnsafeRawBufferPointer(bytes), at: 0) }
     }
     let whole = min((size - Self.headSize) / slotSize, capacity)
     for place in 0..<whole { places[Array(try bytes(at: offset(place), count: 32))] = place }
@@ -109,11 +110,7 @@ public final class FeatureCache {
 
   private func bytes(at offset: Int, count: Int) throws(MedDINOError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
-    var failure: MedDINOError?
-    result.withUnsafeMutableBytes { buffer in
-      do throws(MedDINOError) { _ = try fill(buffer, at: offset) } catch { failure = error }
-    }
-    if let failure { throw failure }
+    _ = try result.withUnsafeMutableBufferPointer { (buffer) throws(MedDINOError) in try fill(UnsafeMutableRawBufferPointer(buffer), at: offset) }
     return result
   }
 
@@ -128,12 +125,6 @@ public final class FeatureCache {
       done += count
     }
     return true
-  }
-
-  private func put(_ bytes: [UInt8], at offset: Int) throws(MedDINOError) {
-    var failure: MedDINOError?
-    bytes.withUnsafeBytes { buffer in do throws(MedDINOError) { try put(buffer, at: offset) } catch { failure = error } }
-    if let failure { throw failure }
   }
 
   private func put(_ buffer: UnsafeRawBufferPointer, at offset: Int) throws(MedDINOError) {

@@ -6,8 +6,10 @@ extension FineTuner {
   /// Writes everything that a restored run needs: whole or not at all.
   ///
   /// `architecture`: what must be equal for a restore. `owner`: kept for the caller.
-  /// Throws: `.io` (an earlier file stays), `.outOfMemory`.
-  public func save(to path: String, architecture: JSON, owner: JSON = .null) throws(MedDINOError) {
+  /// Throws: `.io` and `.cancelled` (an earlier file stays), `.outOfMemory`.
+  public func save(
+    to path: String, architecture: JSON, owner: JSON = .null, control: RunControl = RunControl()
+  ) throws(MedDINOError) {
     var kept = CheckpointState(architecture: architecture)
     kept.step = state.step
     kept.epoch = state.epoch
@@ -17,7 +19,7 @@ extension FineTuner {
     kept.earlyStop = state.early
     kept.owner = .object(
       ("loop", .object(("sums", state.sums.json), ("moving_dice", state.moving.average.map { .number($0) } ?? .null))), ("owner", owner))
-    try TrainingCheckpoint.save(kept, tensors, to: path)
+    try TrainingCheckpoint.save(kept, tensors, to: path, control: control)
   }
 
   /// Takes over a saved run; what follows has the bits of a run that was never stopped. The settings must be those of the saved run.
@@ -47,7 +49,7 @@ extension FineTuner {
   /// What the owner kept with a saved run.
   public static func owner(of checkpoint: TrainingCheckpoint) -> JSON { checkpoint.state.owner["owner"] ?? .null }
 
-  private var tensors: CheckpointTensors { 
+  private var tensors: CheckpointTensors {
     CheckpointTensors(parameters: network.parameters.list, optimizer: optimizer, extra: network.parameters.buffers)
   }
 }

@@ -70,6 +70,11 @@ public final class FineTuner {
   /// Updates of the current epoch made so far.
   public var stepInEpoch: Int { state.sums.count }
   public var history: MetricsHistory { state.history }
+  /// Moving average of the mean Dice, and the best so far; NaN before the first validation of an epoch.
+  public var movingDice: Double { state.moving.average ?? .nan }
+  public var bestMovingDice: Double { state.early.best ?? .nan }
+  /// What the run's buffers come from.
+  public var budget: MemoryBudget { device.budget }
   /// All epochs are done, the score has not improved for long enough, or the time is used up.
   public var isFinished: Bool { state.epoch >= settings.recipe.epochs || state.early.shouldStop || isTimeSpent }
 
@@ -100,7 +105,7 @@ public final class FineTuner {
   /// One update on the caller's batch, which is not augmented. It counts as one of its epoch's; the last epoch has no end.
   ///
   /// Shapes: images float32 [batch, channels, H, W] with H and W multiples of the patch; targets int16 as `TargetEncoding` makes them.
-  /// Throws: `.shape`, `.format` for a value that no label has, `.cancelled`, `.outOfMemory`.
+  /// Throws: `.shape`, `.format` for a value that no label has, `.state` when the run is finished, `.cancelled`, `.outOfMemory`.
   public func step(images: Tensor, targets: Tensor, _ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
     try inItsEpoch { () throws(MedDINOError) in
       try update(control, batches: 1) { (_, _) in TrainingBatch(step: 0, images: images, targets: targets) }
@@ -133,12 +138,12 @@ public final class FineTuner {
     var loss = SegmentationLoss(total: 0, crossEntropy: 0, dice: 0)
     do throws(MedDINOError) {
       for index in 0..<count {
-        tape.control = control.span(Double(index) / Double(count), Double(index + 1) / Double(count))
-        try tape.control.begin("train", from: 0, to: 1)
-        let one = try gradients(try batch(index, tape.control), group: index)
+        let share = control.span(Double(index) / Double(count), Double(index + 1) / Double(count))
+        try share.begin("train", from: 0, to: 1)
+        let one = try gradients(try batch(index, share), group: index, share)
         loss.add(one, weight: 1 / Double(count))
       }
-      try control.check()
+      try control.update(1)
     } catch {
       tape.reset()
       network.parameters.zeroGradients()
@@ -152,12 +157,19 @@ public final class FineTuner {
       learningRate: factor * settings.recipe.decoderRate, isUpdated: report.isUpdated, seconds: monotonicSeconds() - start)
   }
 
-  private func gradients(_ batch: TrainingBatch, group: Int) throws(MedDINOError) -> SegmentationLoss {
+  /// A backward takes about twice as long as its forward.
+  private static let forwardShare = 0.35
+
+  private func gradients(_ batch: TrainingBatch, group: Int, _ control: RunControl) throws(MedDINOError) -> SegmentationLoss {
     let encoder = network.configuration.encoder
     let random = TrainingRandomness(seed: settings.seed, step: UInt64(state.step), group: UInt64(group))
+    tape.control = control.span(0, Self.forwardShare)
+    try tape.control.begin("train", from: 0, to: 1)
     let draws = random.draws(encoder, batch: batch.images.shape[0])
     let logits = try logits(batch.images, draws: draws, stage: "train")
     let loss = try tape.segmentationLoss(logits, targets: batch.targets, lossOptions)
+    tape.control = control.span(Self.forwardShare, 1)
+    try tape.control.begin("train", from: 0, to: 1)
     try tape.backward()
     return loss
   }
@@ -214,7 +226,8 @@ public final class FineTuner {
     return ValidationMetrics(loss: count == 0 ? .nan : sum / Double(count), dice: dice.scores, meanDice: dice.mean)
   }
 
-  /// The updates that the current epoch still lacks, then validation and the epoch's bookkeeping.
+  /// The updates that the current epoch still lacks, then validation and the epoch's bookkeeping. Without training cases the caller's
+  /// own updates must fill the epoch before.
   ///
   /// Stages are "train" and "validate". After a cancel the epoch goes on where it stopped. Throws: as `step` and `validate`.
   public func finishEpoch(_ control: RunControl = RunControl()) throws(MedDINOError) -> EpochMetrics {

@@ -12,6 +12,7 @@ extension FineTuningSettings {
     object["layer_decay"] = layerDecay.map(JSON.number) ?? .null
     object["augmentation"] = .bool(!augmentation.isNone)
     object["low_resolution"] = .bool(augmentation.lowResolution.isApplied)
+    object["mirror"] = mirror.map(JSON.bool) ?? .null
     object["adapt"] = .string(adaptation.text)
     object["precision"] = .string(precision == .bfloat16 ? "bf16" : "f32")
     object["recompute"] = .bool(recompute)
@@ -30,13 +31,15 @@ extension FineTuningSettings {
     guard let object = json.objectValue else { throw .invalid("the settings are not a JSON object") }
     var reader = ConfigurationReader(object: object, what: "settings")
     self.init(recipe: try Recipe(&reader))
-    var options = (batch: Int?.none, patience: Int?.none)
+    var options = (batch: Int?.none, patience: Int?.none, mirror: Bool?.none)
     try reader.integer("batch_size") { options.batch = $0 }
     batchSize = options.batch
     try reader.integer("accumulate") { accumulate = $0 }
     layerDecay = try reader.number("layer_decay")
     try reader.flag("augmentation") { if !$0 { augmentation = .none } }
     try reader.flag("low_resolution") { augmentation.lowResolution.isApplied = $0 }
+    try reader.flag("mirror") { options.mirror = $0 }
+    mirror = options.mirror
     if let text = try reader.text("adapt") { adaptation = try Adaptation(text) }
     if let text = try reader.text("precision") {
       guard ["f32", "bf16"].contains(text) else { throw .invalid("precision is \"\(text)\", expected f32 or bf16") }

@@ -12,6 +12,9 @@ public struct FineTuningSettings: Equatable, Sendable {
   /// Factor from one encoder layer's rate to that of the layer below; nil: none, as officially.
   public var layerDecay: Double?
   public var augmentation = Augmentation.official
+  /// Whether training mirrors its samples, which the model then also does when it segments. False where only their side tells labels
+  /// apart. nil: as the start model was trained; else whenever there is augmentation.
+  public var mirror: Bool?
   public var adaptation = Adaptation.full
   public var precision = Precision.float32
   /// Activations of encoder blocks are computed again in the backward instead of kept.
@@ -30,6 +33,20 @@ public struct FineTuningSettings: Equatable, Sendable {
   public var featureCacheBytes = 0
 
   public init(recipe: Recipe) { self.recipe = recipe }
+
+  /// Axes that training and inference mirror, 0 rows and 1 columns. `start`: those of the start model.
+  public func mirrorAxes(start: [Int]?) -> [Int] {
+    guard let mirror else { return start ?? (augmentation.mirror.chance > 0 ? [0, 1] : []) }
+    return mirror ? [0, 1] : []
+  }
+
+  /// The augmentation with mirroring of those axes alone.
+  public func augmentation(mirroring axes: [Int]) -> Augmentation {
+    var result = augmentation
+    result.mirror.allowsRows = axes.contains(0)
+    result.mirror.allowsColumns = axes.contains(1)
+    return result
+  }
 
   /// Throws: `.invalid` naming the key of the settings.
   public func validate() throws(MedDINOError) {
@@ -57,6 +74,7 @@ public struct FineTuningSettings: Equatable, Sendable {
         throw .invalid("feature_cache needs \"augmentation\": false, because augmented images never come again")
       }
     }
+    if mirror == true, augmentation.mirror.chance == 0 { throw .invalid("mirror is true, but augmentation is false") }
     try adaptation.validate(recipe.encoder)
   }
 }

@@ -12,6 +12,9 @@ public struct TrainingCost: Equatable, Sendable {
   public let activations: Int
   /// Gradients of activations, logits, packed weights and scratch memory at the worst moment.
   public let working: Int
+  /// Floating-point operations of forward and backward: a backward takes twice its forward where weights learn, once where only the
+  /// gradient passes through.
+  public let flops: Double
   public var total: Int { parameters + gradients + moments + activations + working }
 
   /// `isAugmented`: stochastic depth is on. `recompute`: as in `TrainablePrimus.logits`.
@@ -27,6 +30,10 @@ public struct TrainingCost: Equatable, Sendable {
       recompute ? sizes.trainedBlocks * sizes.stream + (sizes.trainedBlocks > 0 ? sizes.block : 0) : sizes.trainedBlocks * sizes.block
     activations = (blocks + sizes.taps + sizes.images) * 4
     working = (sizes.walk + sizes.decoder + sizes.products) * 4 + threads * Sizes.laneBytes
+    let forward = NetworkCost(configuration, height: height, width: width, threads: threads)
+    let walked = forward.blockFlops * Double(sizes.trainedBlocks) / Double(configuration.encoder.depth)
+    let again = (adaptation.rank == nil ? 2.0 : 1) + (recompute ? 1 : 0)
+    flops = Double(batch) * (forward.flops + 2 * forward.decoderFlops + again * walked)
   }
 }
 

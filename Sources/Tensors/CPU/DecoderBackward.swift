@@ -188,14 +188,28 @@ final class DecoderBackward {
     }
     let slope = Matrix(UnsafePointer(stage.slope), stride: n)
     if let gradient = stage.weightGradient?.floats.baseAddress {
-      let width = stage.inputs / sources.count
-      for (tap, source) in sources.enumerated() {
-        try device.addTurnedProduct(
-          source, rows: width, slope, columns: n, depth: rows, precision, to: gradient + tap * width * n, stride: n)
-      }
+      try addWeightGradient(sources, slope, rows: rows, width: stage.inputs / sources.count, columns: n, to: gradient)
     }
     for (tap, target) in targets.enumerated() {
       try device.multiply(slope, rows: rows, stage.backward[tap], into: target, stride: stage.backward[tap].columns)
+    }
+  }
+
+  /// target [sources · width, columns] += sourcesᵀ · slope. Several sources (the taps) share the packed slope.
+  private func addWeightGradient(
+    _ sources: [Matrix], _ slope: Matrix, rows: Int, width: Int, columns: Int, to target: UnsafeMutablePointer<Float>
+  ) throws(MedDINOError) {
+    guard sources.count > 1 else {
+      for source in sources {
+        try device.addTurnedProduct(
+          source, rows: width, slope, columns: columns, depth: rows, precision, to: target, stride: columns)
+      }
+      return
+    }
+    let packed = try device.panels(slope, columns: columns, depth: rows, turned: true, precision)
+    for (tap, source) in sources.enumerated() {
+      try device.multiply(
+        source, turned: true, rows: width, packed, into: target + tap * width * columns, stride: columns, adds: true, narrowest: 192)
     }
   }
 

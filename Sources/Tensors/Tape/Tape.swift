@@ -10,7 +10,7 @@ public final class Tape {
   /// Products of all operations.
   public let precision: Precision
   public let workspace: Workspace
-  /// Asked before every operation of a walk, and by long operations.
+  /// Asked and told of progress before every operation of a walk, and by long operations.
   public var control: RunControl
   let pool: TensorPool
 
@@ -22,6 +22,8 @@ public final class Tape {
   private var nodes: [Node] = []
   /// False while a forward runs only for its value.
   private(set) var isRecording = true
+  /// Inside a walk another one shows no progress of its own.
+  private var isReplaying = false
 
   public init(_ device: any TrainingDevice, precision: Precision = .float32, control: RunControl = RunControl()) {
     self.device = device
@@ -55,9 +57,10 @@ public final class Tape {
 
   /// From everything that was seeded back to parameters and leaves; the tape is empty afterwards. Throws: `.outOfMemory`, `.cancelled`.
   public func backward() throws(MedDINOError) {
+    let count = nodes.count
     while let node = nodes.popLast() {
       guard let gradient = node.output.take() else { continue }
-      try control.poll()
+      if isReplaying { try control.check() } else { try control.update(1 - Double(nodes.count + 1) / Double(count)) }
       try node.backward(self, gradient)
     }
   }
@@ -97,9 +100,10 @@ public final class Tape {
 
   /// Runs a forward again and walks it back at once, apart from what is recorded outside.
   func replay(_ body: () throws(MedDINOError) -> Variable, gradient: Tensor) throws(MedDINOError) {
-    let outside = nodes
+    let outside = (nodes, isReplaying)
     nodes = []
-    defer { nodes = outside }
+    isReplaying = true
+    defer { (nodes, isReplaying) = outside }
     try backward(from: try body(), gradient: gradient)
   }
 }
