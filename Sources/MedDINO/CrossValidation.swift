@@ -1,4 +1,4 @@
-public import FineTuning
+internal import FineTuning
 public import Platform
 internal import Segmentation
 internal import WeightFiles

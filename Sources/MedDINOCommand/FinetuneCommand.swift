@@ -90,10 +90,10 @@ struct FinetuneCommand: ParsableCommand {
 
   /// What was learned until Ctrl-C is not lost.
   private func run(_ trainer: Trainer, _ control: RunControl) throws {
-    do {
+    do throws(MedDINOError) {
       try trainer.run(control: control) { report($0, of: trainer.settings.recipe.epochs) }
-    } catch let error as MedDINOError where error.kind == .cancelled {
-      if trainer.step > 0 {
+    } catch {
+      if error.kind == .cancelled, trainer.step > 0 {
         try trainer.saveLatest()
         if !common.quiet { note("stopped after \(trainer.step) updates; --resume goes on from there") }
       }

@@ -125,7 +125,8 @@ import WeightFiles
       }
       let dim = tensor.shape[1]
       for (index, part) in ["q", "k", "v"].enumerated() {
-        let own = renamed.replacing(range, with: "attention.\(part)_proj.weight")
+        var own = renamed
+        own.replaceSubrange(range, with: "attention.\(part)_proj.weight")
         result.append((own, tensor.rows(index * dim..<(index + 1) * dim)))
       }
     }

@@ -93,7 +93,7 @@ import WeightFiles
         reports += 1
         return reports <= allowed
       }
-      do { _ = try run.step(control: control) } catch let error as MedDINOError {
+      do throws(MedDINOError) { _ = try run.step(control: control) } catch {
         #expect(error.kind == .cancelled)
         #expect(run.step == 1)
         stops += 1

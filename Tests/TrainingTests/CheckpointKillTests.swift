@@ -78,7 +78,10 @@ struct CheckpointKillTests {
         usleep(UInt32(random.integer(0...15_000)))
         // Every second process is stopped while a file is half written, the others anywhere.
         let isSaving = round % 2 == 1
-        if isSaving { try #require(stopWhileSaving(process, folder)) }
+        if isSaving {
+          let isStopped = try stopWhileSaving(process, folder)
+          try #require(isStopped)
+        }
         kill(process, SIGKILL)
         #expect(wait(process) & 0x7f == SIGKILL)
         #expect(try number(path) >= 1)
