@@ -23,7 +23,8 @@ extension Model {
     if let dataset {
       guard let plans else { throw .invalid("config has a dataset but no plans") }
       task = try ModelText.task(
-        plans: plans.text(indent: 4), dataset: dataset.text(indent: 4), configuration: configuration, taps: taps, mirrorAxes: [0, 1])
+        plans: plans.text(indent: 4), dataset: dataset.text(indent: 4), configuration: configuration, taps: taps, mirrorAxes: [0, 1],
+        in: context.budget)
     } else if plans != nil {
       throw .invalid("config has plans but no dataset")
     }

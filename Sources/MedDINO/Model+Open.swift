@@ -42,7 +42,7 @@ extension Model {
   private static func modelFile(_ source: any ByteSource, _ options: ModelOptions, _ context: Context) throws(MedDINOError) -> Model? {
     let head = try source.bytes(at: 0, count: min(source.size, 9))
     guard head.count == 9, head[8] == UInt8(ascii: "{"), !TorchArchive.recognises(head) else { return nil }
-    let file = try SafeTensorsFile(source)
+    let file = try SafeTensorsFile(source, in: context.budget)
     guard ModelFile.isModelFile(file) else { return nil }
     guard options.folds.isEmpty, options.checkpoint == nil else {
       throw .invalid("\(source.name): folds and checkpoint choose from an nnU-Net result folder, this is a model file")
@@ -84,7 +84,7 @@ extension Model {
     let network = try Primus.Configuration(inferredFrom: first, options.encoder)
     let task = try ModelText.task(
       plans: plans, dataset: dataset, configuration: configuration, taps: network.taps,
-      mirrorAxes: first.training?.mirrorAxes ?? [0, 1])
+      mirrorAxes: first.training?.mirrorAxes ?? [0, 1], in: context.budget)
     guard task.scheme.heads.count == network.classes else {
       throw .shape("\(first.label): the network has \(network.classes) outputs, dataset.json asks for \(task.scheme.heads.count)")
     }
@@ -120,8 +120,8 @@ private struct ResultFolder {
   }
 
   func open() throws(MedDINOError) -> Model {
-    let plans = String(decoding: try InputFile.contents(path + "/plans.json"), as: UTF8.self)
-    let dataset = String(decoding: try InputFile.contents(path + "/dataset.json"), as: UTF8.self)
+    let plans = String(decoding: try InputFile.contents(path + "/plans.json", limit: ModelText.limit), as: UTF8.self)
+    let dataset = String(decoding: try InputFile.contents(path + "/dataset.json", limit: ModelText.limit), as: UTF8.self)
     var folds: [CheckpointContents] = []
     for fold in try chosenFolds() { folds.append(try Checkpoint.open(try checkpoint(fold), in: context.budget)) }
     let named = path.split(separator: "/").last.map(String.init)?.components("__") ?? []

@@ -26,12 +26,18 @@ extension Model {
     let budget = MemoryBudget(limit: options.maxBytes, parent: context.budget)
     let device = context.device.limited(to: budget)
     try control.begin("load", from: 0, to: 0.01)
+    let postprocessing = try chosenPostprocessing(options)
     let pipeline = try pipeline(options, device: device)
     context.log(
       .info, "segmenting \(channels.first?.geometry.dims ?? []) voxels with \(device.name) kernels, \(options.precision.rawValue)")
-    let report = try pipeline.run(
+    let segmented = postprocessing == nil ? 1 : 0.97
+    var report = try pipeline.run(
       channels, labels: labels, probabilities: probabilities, options: resolved(options), pool: context.pool, in: budget,
-      control: control, progress: 0.01...1)
+      control: control, progress: 0.01...segmented)
+    if let postprocessing {
+      try control.begin("postprocess", from: segmented, to: 1)
+      try postprocess(labels, postprocessing, &report, in: budget, control: control.still(at: 0))
+    }
     for warning in report.warnings { context.log(.warning, warning) }
     return report
   }
@@ -64,6 +70,7 @@ extension Model {
   public func check(
     _ channels: [Volume], labels: Volume, probabilities: Volume? = nil, options: RunOptions = RunOptions()
   ) throws(MedDINOError) {
+    _ = try chosenPostprocessing(options)
     try shapeOnlyPipeline().check(channels, labels: labels, probabilities: probabilities, options: resolved(options))
   }
 

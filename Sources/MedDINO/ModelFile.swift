@@ -43,13 +43,13 @@ enum ModelFile {
     if let plans = file.metadata["plans"], let dataset = file.metadata["dataset"] {
       task = try ModelText.task(
         plans: plans, dataset: dataset, configuration: file.metadata["configuration"],
-        taps: try integers(architecture, "taps"), mirrorAxes: try integers(architecture, "mirror_axes"))
+        taps: try integers(architecture, "taps"), mirrorAxes: try integers(architecture, "mirror_axes"), in: context.budget)
     }
     guard let text = file.metadata["members"], let count = Int(text), (1...1024).contains(count) else {
       throw .format("members is \"\(file.metadata["members"] ?? "(missing)")\", expected 1 to 1024")
     }
     let members = (0..<count).map { Parameters(file: file, prefix: "member.\($0)/") }
-    let kept = ["provenance", "licence", "sha256", "layout"]
+    let kept = ["provenance", "licence", "sha256", "layout", Model.postprocessingKey]
     var metadata = ModelText.metadata(encoder, task, layout: "meddino", licence: "unspecified", provenance: "{}")
     for key in kept { if let value = file.metadata[key] { metadata[key] = value } }
     let model = Model(
@@ -57,6 +57,7 @@ enum ModelFile {
       metadata: metadata, members: members)
     if let configuration = model.primusConfiguration { try configuration.validate() }
     try model.checkFit()
+    _ = try model.postprocessing()
     try check(file, model, count)
     return model
   }

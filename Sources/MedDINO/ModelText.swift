@@ -16,10 +16,16 @@ enum ModelText {
     return .object(object)
   }
 
-  /// Plan, dataset and labels of a segmenter. Throws: `.format` naming the text and the key.
+  /// Most bytes of plans.json and dataset.json: real ones have some ten thousand.
+  static let limit = 16 << 20
+
+  /// Plan, dataset and labels of a segmenter. Throws: `.format` naming the text and the key, `.outOfMemory`.
   static func task(
-    plans: String, dataset: String, configuration: String?, taps: [Int], mirrorAxes: [Int]
+    plans: String, dataset: String, configuration: String?, taps: [Int], mirrorAxes: [Int], in budget: MemoryBudget
   ) throws(MedDINOError) -> Model.Task {
+    let parsing = MemoryCharge(budget, "parsed plans and dataset")
+    try parsing.grow(by: JSON.largestGrowth * (plans.utf8.count + dataset.utf8.count))
+    defer { withExtendedLifetime(parsing) {} }
     let plan = try Plan.parse(Array(plans.utf8), source: "plans")
     let description = try DatasetDescription.parse(Array(dataset.utf8), source: "dataset")
     let chosen = try plan.configuration(configuration)

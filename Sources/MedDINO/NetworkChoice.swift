@@ -13,7 +13,7 @@ struct NetworkChoice {
   private let start: Model?
 
   /// Throws: `.invalid`, `.shape`, `.unsupported`.
-  init(start: Model?, dataset: TrainingDataset?, settings run: RunSettings) throws(MedDINOError) {
+  init(start: Model?, dataset: TrainingDataset?, settings run: RunSettings, context: Context) throws(MedDINOError) {
     var settings = run.loop
     let recipe = settings.recipe
     var encoder = recipe.encoder
@@ -40,7 +40,7 @@ struct NetworkChoice {
     let given = try Self.texts(start, dataset)
     task = try ModelText.task(
       plans: given.plans, dataset: given.dataset, configuration: given.configuration, taps: taps,
-      mirrorAxes: settings.mirrorAxes(start: start?.task?.mirrorAxes))
+      mirrorAxes: settings.mirrorAxes(start: start?.task?.mirrorAxes), in: context.budget)
     let channels = task.configuration.normalization.count
     guard channels == 1 || channels == encoder.inputChannels else {
       throw .shape("the plan has \(channels) channels, the encoder takes \(encoder.inputChannels) (or repeats one)")

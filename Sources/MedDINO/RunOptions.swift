@@ -9,5 +9,7 @@ public struct RunOptions: Sendable {
   public var precision = Precision.float32
   /// Limit of this run's buffers in bytes; nil: the context's.
   public var maxBytes: Int?
+  /// Apply the postprocessing that the model carries to the finished label map. Probabilities stay as they are.
+  public var appliesPostprocessing = false
   public init() {}
 }

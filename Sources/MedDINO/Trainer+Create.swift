@@ -16,7 +16,7 @@ extension Trainer {
     control: RunControl = RunControl()
   ) throws(MedDINOError) -> Trainer {
     try control.begin("create", from: 0, to: 1)
-    let network = try NetworkChoice(start: start, dataset: dataset, settings: settings)
+    let network = try NetworkChoice(start: start, dataset: dataset, settings: settings, context: context)
     let budget = MemoryBudget(limit: maxBytes, parent: context.budget)
     let device = context.device.limited(to: budget)
     let loop = network.settings
@@ -58,7 +58,7 @@ extension Trainer {
   public static func estimate(
     start: Model?, dataset: TrainingDataset?, settings: RunSettings, context: Context
   ) throws(MedDINOError) -> TrainingCost {
-    let network = try NetworkChoice(start: start, dataset: dataset, settings: settings)
+    let network = try NetworkChoice(start: start, dataset: dataset, settings: settings, context: context)
     let patch = network.task.configuration.patchSize
     return TrainingCost(
       network.configuration, adaptation: network.settings.adaptation,

@@ -37,7 +37,7 @@ extension Trainer {
     let loop = settings.loop
     let task = try ModelText.task(
       plans: text("plans"), dataset: text("dataset"), configuration: text("configuration"), taps: loop.recipe.taps,
-      mirrorAxes: owner["mirror_axes"]?.arrayValue?.compactMap(\.intValue) ?? [0, 1])
+      mirrorAxes: owner["mirror_axes"]?.arrayValue?.compactMap(\.intValue) ?? [0, 1], in: context.budget)
     if let dataset { try check(dataset, task, owner, settings.fold, path) }
     let configuration = Primus.Configuration(encoder: loop.recipe.encoder, taps: loop.recipe.taps, classes: task.scheme.heads.count)
     let device = context.device.limited(to: MemoryBudget(limit: maxBytes, parent: context.budget))

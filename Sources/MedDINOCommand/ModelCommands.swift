@@ -2,6 +2,7 @@ import ArgumentParser
 import MedDINO
 import Networks
 import Platform
+import Segmentation
 import Tensors
 import WeightFiles
 
@@ -43,7 +44,7 @@ struct InfoCommand: ParsableCommand {
             ("coding_scheme", label.codingScheme.map(JSON.string) ?? .null), ("code", label.code.map(JSON.string) ?? .null))
         })
     }
-    for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { object[key] = .string(value) } }
+    for key in ["licence", "provenance", "sha256", "postprocessing"] { if let value = model.metadata[key] { object[key] = .string(value) } }
     return .object(object)
   }
 
@@ -62,7 +63,7 @@ struct InfoCommand: ParsableCommand {
       lines.append("channels   \(task.dataset.channelNames.joined(separator: ", "))")
       lines.append("labels     " + model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", "))
     }
-    for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { lines.append(key.padded(11) + value) } }
+    for key in ["licence", "provenance", "sha256", "postprocessing"] { if let value = model.metadata[key] { lines.append(key.padded(11) + value) } }
     return lines.joined(separator: "\n")
   }
 }
@@ -73,6 +74,7 @@ struct ConvertCommand: ParsableCommand {
   @Argument(help: "nnU-Net result folder, checkpoint, backbone or model file; several are combined into one ensemble.") var models: [String]
   @Option(name: [.short, .long], help: "Model file to write, .safetensors.") var output: String
   @Option(help: "f32, or bf16 for half the size (weights are rounded).") var precision: String?
+  @Option(help: ArgumentHelp("postprocessing.json that the model carries from now on.", valueName: "file")) var postprocessing: String?
   @OptionGroup var opening: OpeningOptions
   @OptionGroup var common: CommonOptions
 
@@ -82,7 +84,10 @@ struct ConvertCommand: ParsableCommand {
       let context = try common.context()
       var opened: [Model] = []
       for path in models { opened.append(try Model.open(path, options: try opening.options(), context: context)) }
-      let model = opened.count == 1 ? opened[0] : try Model.combine(opened)
+      var model = opened.count == 1 ? opened[0] : try Model.combine(opened)
+      if let postprocessing {
+        model = try model.carrying(Postprocessing.parse(InputFile.contents(postprocessing), source: postprocessing))
+      }
       try model.save(to: output, precision: try parsePrecision(precision), control: Terminal.control(quiet: common.quiet))
       Terminal.finishProgress()
       if !common.quiet {

@@ -28,6 +28,7 @@ struct SegmentCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Only this box of voxels: x0,x1,y0,y1,z0,z1, half-open.", valueName: "box")) var roi: String?
   @Option(help: ArgumentHelp("Only these label values, comma-separated.", valueName: "values")) var labels: String?
   @Flag(help: "Look only at the box around the body.") var bodyCrop = false
+  @Flag(help: "Apply the postprocessing that the model carries (largest components).") var postprocess = false
   @OptionGroup var opening: OpeningOptions
   @OptionGroup var common: CommonOptions
 
@@ -79,6 +80,7 @@ struct SegmentCommand: ParsableCommand {
     guard step > 0, step <= 1 else { throw MedDINOError.invalid("--step is \(step), expected a value above 0 and at most 1") }
     options.segmentation.tileStep = step
     options.segmentation.bodyCrop = bodyCrop
+    options.appliesPostprocessing = postprocess
     if let roi {
       let box = try integers(roi, "--roi")
       guard box.count == 6, box[0] < box[1], box[2] < box[3], box[4] < box[5], box.allSatisfy({ $0 >= 0 }) else {

@@ -129,17 +129,21 @@ struct PhantomCommand: ParsableCommand {
 }
 
 struct BenchCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "bench", abstract: "Time the network's forward pass on this machine.")
+  static let configuration = CommandConfiguration(
+    commandName: "bench", abstract: "Time the network's forward pass, or a training step, on this machine.")
   @Option(help: "Rows and columns of the input.") var size = 512
   @Option(help: "f32 or bf16.") var precision: String?
   @Option(help: "Counted runs after one warm-up.") var runs = 5
   @Option(help: "Output classes.") var classes = 16
   @Option(help: "Encoder preset.") var encoder = "meddinov3_vitb16"
+  @Flag(help: "Whole training steps: forward, loss, backward, clipping and AdamW, batch 1.") var train = false
+  @Flag(help: "With --train: activations are computed again in the backward instead of kept.") var recompute = false
   @Flag(help: "As JSON.") var json = false
   @OptionGroup var common: CommonOptions
 
   func run() throws {
     try perform {
+      guard train || !recompute else { throw MedDINOError.invalid("--recompute has an effect only together with --train") }
       guard (1...1000).contains(runs), (1...8192).contains(size) else {
         throw MedDINOError.invalid("--runs is \(runs) and --size \(size), expected 1 to 1000 and 1 to 8192")
       }
@@ -147,6 +151,7 @@ struct BenchCommand: ParsableCommand {
       let network = try EncoderConfiguration.preset(encoder)
       let configuration = Primus.Configuration(
         encoder: network, taps: Primus.Configuration.evenTaps(depth: network.depth), classes: classes)
+      if train { return try timeTraining(configuration, context) }
       let primus = try Primus(
         configuration, parameters: InitialParameters(seed: 0, configuration: network), device: context.device,
         precision: try parsePrecision(precision))
@@ -167,6 +172,25 @@ struct BenchCommand: ParsableCommand {
         configuration, height: size, width: size, threads: context.pool.width)
       report(times, checksum, cost.flops, context)
     }
+  }
+
+  private func timeTraining(_ configuration: Primus.Configuration, _ context: Context) throws {
+    let bench = TrainingBench(
+      configuration: configuration, size: size, precision: try parsePrecision(precision), recompute: recompute, context: context)
+    let times = try bench.run(runs)
+    let median = times[times.count / 2]
+    if json {
+      return print(
+        JSON.object(
+          ("seconds", .number(median)), ("min_seconds", .number(times[0])), ("max_seconds", .number(times[times.count - 1])),
+          ("peak_bytes", .integer(peakResidentBytes())), ("kernels", .string(context.device.name)),
+          ("threads", .integer(context.pool.width))
+        ).text())
+    }
+    print(
+      "training step \(size) × \(size) \(precision ?? "f32")\(recompute ? ", recomputed" : ""): median \(DecimalText.fixed(median, digits: 3)) s "
+        + "(\(DecimalText.fixed(times[0], digits: 3)) to \(DecimalText.fixed(times[times.count - 1], digits: 3))), \(context.device.name), "
+        + "\(context.pool.width) threads, peak \(peakResidentBytes() >> 20) MB")
   }
 
   private func report(_ times: [Double], _ checksum: Double, _ flops: Double, _ context: Context) {

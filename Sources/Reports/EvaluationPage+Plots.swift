@@ -10,11 +10,11 @@ extension EvaluationPage {
     return plot(title: "HD95 in mm", values, highest: Self.roundScale(largest), digits: largest < 5 ? 1 : 0)
   }
 
-  /// The next of 1, 2, 5 times a power of ten that is not below `value`.
+  /// The next of a few round numbers times a power of ten that is not below `value`; a fifth of it is round too.
   static func roundScale(_ value: Double) -> Double {
     var power = 1e-3
     while power * 10 < value, power < 1e12 { power *= 10 }
-    return [1, 2, 5, 10].map { $0 * power }.first { $0 >= value } ?? value
+    return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5, 10].map { $0 * power }.first { $0 >= value } ?? value
   }
 
   private static let left = 190.0
@@ -25,7 +25,7 @@ extension EvaluationPage {
     let height = 40 + Self.rowHeight * Double(values.count)
     func x(_ value: Double) -> Double { Self.left + (Self.right - Self.left) * min(max(value / highest, 0), 1) }
     var out = "<svg viewBox=\"0 0 1100 \(short(height + 22))\" role=\"img\" aria-label=\"\(HTMLText.escaped(title)) per structure\">\n"
-    out += "<text x=\"0\" y=\"14\" font-weight=\"600\">\(HTMLText.escaped(title))</text>\n"
+    out += "<text x=\"0\" y=\"14\" class=\"title\">\(HTMLText.escaped(title))</text>\n"
     for tick in 0...5 {
       let value = highest * Double(tick) / 5
       let at = short(x(value))

@@ -24,20 +24,22 @@ extension EvaluationPage {
     th:first-child, td:first-child { text-align: left; padding-left: 2px; white-space: normal; overflow-wrap: anywhere; min-width: 130px; }
     tr.total td { border-top: 2px solid var(--ink); font-weight: 600; }
     td small { color: var(--dim); font-size: 12px; }
-    i.swatch { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 8px; }
+    i.swatch { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 8px;
+      box-shadow: inset 0 0 0 1px rgba(0, 0, 0, 0.18); }
     td.key { color: var(--dim); }
-    .cases td { padding: 4px 8px; min-width: 74px; }
+    .cases td { padding: 4px 8px; min-width: 74px; } .cases td:first-child { padding-left: 2px; }
     .cases td div { height: 5px; border-radius: 2px; background: var(--rule); margin-top: 2px; overflow: hidden; }
     .cases td div span { display: block; height: 5px; }
     .cases th { max-width: 110px; white-space: normal; overflow-wrap: anywhere; }
     .low { color: var(--low); font-weight: 600; }
     svg { display: block; width: 100%; height: auto; max-width: 1100px; }
     svg text { font: 12.5px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: var(--ink); }
-    svg text.dim { fill: var(--dim); }
+    svg text.dim { fill: var(--dim); } svg text.title { font-weight: 600; } svg + svg { margin-top: 20px; }
     figure { margin: 0 0 26px; break-inside: avoid; }
     figure img { width: 100%; height: auto; border-radius: 6px; display: block; background: #111318; }
     figcaption { margin: 6px 0 0; }
-    .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; font-size: 13px; margin-bottom: 12px; }
+    .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; font-size: 13px; margin-bottom: 8px; }
+    .legend b { min-width: 78px; } .legend + figure { margin-top: 16px; }
     .settings td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
     .settings td:first-child { color: var(--dim); width: 210px; }
     ul { margin: 0; padding-left: 20px; overflow-wrap: anywhere; }

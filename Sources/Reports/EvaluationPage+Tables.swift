@@ -70,7 +70,7 @@ extension EvaluationPage {
 
   /// One row per case with a bar per structure, worst first.
   var caseTable: String {
-    let heads = ["Case", "Mean Dice"] + structures.map { HTMLText.escaped($0.name) }
+    let heads = ["Case", "Mean Dice"] + structures.map { HTMLText.breakable($0.name) }
     var rows = ""
     for index in worstFirst {
       let row = cases[index]
@@ -97,10 +97,13 @@ extension EvaluationPage {
         + "<img alt=\"\(HTMLText.escaped(picture.title))\" src=\"data:image/png;base64,\(HTMLText.base64(picture.png))\">"
         + "<figcaption>\(HTMLText.escaped(picture.caption))</figcaption></figure>\n"
     }
-    let entries = (legend + ComparisonPicture.marks).map { swatch($0.colour) + HTMLText.escaped($0.name) }
+    func legend(_ title: String, _ entries: [(name: String, colour: Colour)]) -> String {
+      let items = entries.map { "<span>\(swatch($0.colour))\(HTMLText.escaped($0.name))</span>" }
+      return "<div class=\"legend\"><b>\(title)</b>\(items.joined())</div>\n"
+    }
     return "<section><h2>Worst cases</h2>\n<p class=\"note\">The slice where prediction and reference differ most: reference, prediction, "
       + "and their difference. Seen from below: the patient’s right is on the left.</p>\n"
-      + "<div class=\"legend\">\(entries.map { "<span>\($0)</span>" }.joined())</div>\n\(figures.joined())</section>\n"
+      + legend("Labels", self.legend) + legend("Difference", ComparisonPicture.marks) + figures.joined() + "</section>\n"
   }
 
   var warningSection: String {

@@ -100,7 +100,8 @@ public struct EvaluationPage: Sendable {
     let name = HTMLText.escaped(title)
     var body = "<header><h1>\(name)</h1>\n<p class=\"sub\">\(HTMLText.escaped(subtitle))</p></header>\n"
     body += tiles + structureTable
-    body += "<section><h2>Distribution over cases</h2>\n" + dicePlot + (hasSurfaces ? hausdorffPlot : "") + "</section>\n"
+    body += "<section><h2>Distribution over cases</h2>\n<p class=\"note\">One dot per case. The line is the mean, the band holds the "
+    body += "middle half of the cases.</p>\n" + dicePlot + (hasSurfaces ? hausdorffPlot : "") + "</section>\n"
     if !pictures.isEmpty { body += pictureSection }
     body += caseTable + warningSection + settingsTable
     return """

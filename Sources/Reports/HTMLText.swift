@@ -19,6 +19,11 @@ enum HTMLText {
     return out
   }
 
+  /// Escaped text that may be broken behind underscores.
+  static func breakable(_ text: String) -> String {
+    escaped(text).split(separator: "_", omittingEmptySubsequences: false).joined(separator: "_<wbr>")
+  }
+
   /// Source: RFC 4648, section 4.
   static func base64(_ bytes: [UInt8]) -> String {
     let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)

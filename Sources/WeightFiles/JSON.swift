@@ -8,6 +8,9 @@ public enum JSON: Equatable, Sendable {
   case array([JSON])
   case object(JSONObject)
 
+  /// A parsed text takes at most about this many times its bytes: {"":0} becomes an element, an array of one entry and a table of it.
+  public static let largestGrowth = 48
+
   public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
   public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
   public var arrayValue: [JSON]? { if case .array(let value) = self { value } else { nil } }

@@ -18,15 +18,22 @@ public final class SafeTensorsFile: Sendable {
   public let metadata: [String: String]
   private let entries: [String: Entry]
   static let headerLimit = 100 << 20
+  /// The memory that names and entries take.
+  private let charge: MemoryCharge
 
-  /// Throws: `.format` for anything that is not a whole, consistent safetensors file, `.io`.
-  public init(_ source: any ByteSource) throws(MedDINOError) {
+  /// `budget`: what the header makes counts against it.
+  /// Throws: `.format` for anything that is not a whole, consistent safetensors file, `.io`, `.outOfMemory`.
+  public init(_ source: any ByteSource, in budget: MemoryBudget = MemoryBudget()) throws(MedDINOError) {
     self.source = source
     let lengthBytes = try source.bytes(at: 0, count: 8)
     let length = lengthBytes.enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) }
     guard length >= 2, length <= Self.headerLimit, Int(length) <= source.size - 8 else {
       throw .format("\(source.name): not a safetensors file, or truncated: header of \(length) bytes in a file of \(source.size)")
     }
+    let parsing = MemoryCharge(budget, "parsed header of \(source.name)")
+    try parsing.grow(by: JSON.largestGrowth * Int(length))
+    charge = MemoryCharge(budget, "header of \(source.name)")
+    try charge.grow(by: 4 * Int(length))
     let header = try JSON.parse(try source.bytes(at: 8, count: Int(length)), source: source.name, uniqueKeys: true)
     guard let object = header.objectValue else { throw .format("\(source.name): the header is not an object") }
     let start = 8 + Int(length)
@@ -47,6 +54,7 @@ public final class SafeTensorsFile: Sendable {
     self.entries = entries
     self.metadata = metadata
     try Self.checkContiguous(names.compactMap { entries[$0] }, start: start, source: source)
+    withExtendedLifetime(parsing) {}
   }
 
   private static func metadata(_ value: JSON, _ source: any ByteSource) throws(MedDINOError) -> [String: String] {

@@ -45,6 +45,10 @@ for cxx in g++ clang++; do
   done
 done
 
+for part in "$stage"/include/meddino/*.hpp; do
+  must "meddino/$(basename "$part") alone" g++ -std=c++11 "${strict[@]}" "${flags[@]}" -fsyntax-only -x c++ -include "$part" /dev/null
+done
+
 tests=()
 for source in "$here"/test_*.c; do
   name=$(basename "$source" .c)
@@ -91,7 +95,7 @@ if ! command -v valgrind >/dev/null; then
 elif ! grep -qw avx2 /proc/cpuinfo; then
   echo "skipped: valgrind needs a processor with AVX2 here"
 else
-  for name in test_arguments test_volumes test_images test_features; do
+  for name in test_arguments test_volumes test_images test_features test_evaluation; do
     MEDDINO_SIMD=avx2 counted "valgrind $name" valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
       --errors-for-leak-kinds=definite "$work/$name" "$work"
   done

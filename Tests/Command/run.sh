@@ -84,6 +84,70 @@ holds "bad dataset is named" grep -q 'case phantom_003: label file .* is missing
 holds "bad dataset leaves nothing" test ! -e bad
 check "bad upscale" 2 "$meddino" plan raw/Dataset900_Phantom -o bad --upscale 100
 check "no dataset" 2 env -u nnUNet_raw "$meddino" plan 900 -o bad
+# Evaluation: references against themselves and against other label maps.
+truth=data/Dataset900_Phantom
+mkdir same other
+cp "$truth"/labelsTr/*.nii.gz same/
+cp same/phantom_000.nii.gz other/phantom_000.nii.gz
+cp same/phantom_001.nii.gz other/phantom_001.nii.gz
+check "evaluate equal folders" 0 "$meddino" evaluate same "$truth/labelsTr" --labels "$truth/dataset.json" --summary s.json --csv m.csv \
+  --report r.html --images "$truth/imagesTr" --jobs 2 --json
+holds "equal folders have Dice 1" grep -q '"Dice": 1.0' out.txt
+holds "summary has nnU-Net's keys" grep -q '^    "metric_per_case": \[' s.json
+holds "CSV has MedDINOv3's columns" grep -q '^filename,dice_class1,hd95_class1,nsd_class1,dice_class2' m.csv
+holds "CSV ends with mean and std" test "$(tail -2 m.csv | cut -d, -f1 | tr '\n' ' ')" = "mean std "
+holds "the report stands alone" test "$(grep -cE '(src|href)="?[^d]|https?://' r.html)" = 0
+holds "the report has pictures" grep -q 'src="data:image/png;base64,iVBORw0KGgo' r.html
+check "evaluate twice" 0 "$meddino" evaluate same "$truth/labelsTr" --labels "$truth/dataset.json" --summary s1.json --csv m1.csv --threads 1
+holds "same table whatever the threads" cmp -s m.csv m1.csv
+holds "same summary whatever the threads" cmp -s s.json s1.json
+check "evaluate two files" 0 "$meddino" evaluate labels.nii.gz truth.nii.gz --csv one.csv --nsd-tolerance 2
+holds "two files make one row" test "$(wc -l <one.csv)" = 4
+check "overlap only" 0 "$meddino" evaluate labels.nii.gz truth.nii.gz --no-surfaces
+rm other/phantom_001.nii.gz
+check "a missing prediction" 2 "$meddino" evaluate other "$truth/labelsTr"
+holds "it is named" grep -q 'phantom_001' err.txt
+check "a missing prediction left out" 0 "$meddino" evaluate other "$truth/labelsTr" --partial
+mkdir rest
+cp same/phantom_001.nii.gz rest/
+check "folds evaluated jointly" 0 "$meddino" evaluate other "$truth/labelsTr" --also rest --labels "$truth/dataset.json" --csv joint.csv
+holds "joint folds equal one folder" cmp -s m.csv joint.csv
+cp same/phantom_000.nii.gz rest/
+check "one case in two folds" 2 "$meddino" evaluate other "$truth/labelsTr" --also rest
+cp truth.nii.gz other/phantom_001.nii.gz
+check "another grid" 2 "$meddino" evaluate other "$truth/labelsTr"
+holds "its case is named" grep -q 'case phantom_001.nii.gz: the prediction has dims' err.txt
+echo '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "numTraining": 2, "file_ending": ".nii.gz"}' >few.json
+check "unknown labels" 2 "$meddino" evaluate same "$truth/labelsTr" --labels few.json
+holds "unknown labels are named" grep -q 'case phantom_00.*unknown label' err.txt
+mkdir extra
+cp same/*.nii.gz extra/
+cp truth.nii.gz extra/phantom_777.nii.gz
+check "a missing reference" 2 "$meddino" evaluate extra "$truth/labelsTr"
+holds "the case without reference is named" grep -q 'phantom_777' err.txt
+check "a folder and a file" 2 "$meddino" evaluate same truth.nii.gz
+check "bad tolerance" 2 "$meddino" evaluate same "$truth/labelsTr" --nsd-tolerance -1
+check "report into nowhere" 2 "$meddino" evaluate same "$truth/labelsTr" --report nowhere/r.html
+check "evaluate with little memory" 3 "$meddino" evaluate same "$truth/labelsTr" --max-memory 10K
+check "determine" 0 "$meddino" postprocess determine same "$truth/labelsTr" --labels "$truth/dataset.json" -o pp
+holds "nothing helps equal folders" grep -q 'nothing helps' out.txt
+holds "determine writes nnU-Net's file" grep -q '"postprocessing_fns": \[\]' pp/postprocessing.json
+holds "determine writes the folder" cmp -s pp/postprocessed/summary.json <(sed 's,"same/,"pp/postprocessed/,' s.json)
+name=remove_all_but_largest_component_from_segmentation
+echo "{\"postprocessing_fns\": [\"$name\"], \"postprocessing_kwargs\": [{\"labels_or_regions\": [1, 2]}]}" >pp.json
+check "apply" 0 "$meddino" postprocess apply pp.json labels.nii.gz -o applied.nii.gz
+check "apply to a folder" 0 "$meddino" postprocess apply pp.json same -o applied
+holds "apply writes all files" test -s applied/phantom_001.nii.gz
+check "carry postprocessing" 0 "$meddino" convert m.safetensors -o carrying.safetensors --postprocessing pp.json
+check "segment and postprocess" 0 "$meddino" segment carrying.safetensors ct.nii.gz -o carried.nii.gz --postprocess --quiet
+holds "the same as applied afterwards" cmp -s carried.nii.gz applied.nii.gz
+check "without being asked nothing is applied" 0 "$meddino" segment carrying.safetensors ct.nii.gz -o plain.nii.gz --quiet
+holds "the plain labels" cmp -s plain.nii.gz labels.nii.gz
+check "nothing to apply" 1 "$meddino" segment m.safetensors ct.nii.gz -o x.nii.gz --postprocess
+sed 's/remove_all/keep_all/' pp.json >unknown.json
+check "unknown postprocessing" 2 "$meddino" postprocess apply unknown.json labels.nii.gz -o x.nii.gz
+sed 's/\[1, 2\]/99/' pp.json >others.json
+check "a postprocessing for other labels" 2 "$meddino" convert m.safetensors -o x.safetensors --postprocessing others.json
 check "print config" 0 "$meddino" init --encoder vit_small --print-config
 check "bench" 0 "$meddino" bench --encoder vit_small --size 64 --runs 1 --json
 

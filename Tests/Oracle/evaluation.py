@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -27,6 +28,10 @@ from nnunetv2.postprocessing.remove_connected_components import (
     determine_postprocessing, remove_all_but_largest_component_from_segmentation)
 
 warnings.filterwarnings("ignore")
+torch.set_num_threads(1)
+# nnunetv2 starts new interpreters for every step, which takes most of the time; a fork does here.
+real_context = multiprocessing.get_context
+multiprocessing.get_context = lambda method=None: real_context("fork" if method == "spawn" else method)
 logging.disable(logging.WARNING)
 LABELS = 4
 SETS = {

@@ -15,6 +15,27 @@ import WeightFiles
     #""\#(name)": {"dtype": "\#(dtype)", "shape": [\#(shape)], "data_offsets": [\#(from), \#(to)]}"#
   }
 
+  /// A header of 1 MB that would become a hundred is refused before it is parsed.
+  @Test func headersCountAgainstTheLimit() throws {
+    let values = String(repeating: #"{"":0},"#, count: 150_000)
+    let header = Array(#"{"__metadata__": {"a": ["#.utf8) + Array(values.utf8) + Array("0]}}".utf8)
+    let bytes = littleEndian(UInt64(header.count)) + header
+    let small = MemoryBudget(limit: 16 << 20)
+    #expect {
+      try SafeTensorsFile(memorySource(bytes), in: small)
+    } throws: {
+      ($0 as? MedDINOError)?.kind == .outOfMemory && small.bytesInUse == 0
+    }
+    #expect { try SafeTensorsFile(memorySource(bytes)) } throws: { ($0 as? MedDINOError)?.kind == .format }
+    let text = "{\(entry("a", "F32", "1", 0, 4))}"
+    let own = MemoryBudget()
+    var file: SafeTensorsFile? = try SafeTensorsFile(
+      memorySource(littleEndian(UInt64(text.utf8.count)) + Array(text.utf8) + [0, 0, 0, 0]), in: own)
+    #expect(file?.names == ["a"] && own.bytesInUse > 0)
+    file = nil
+    #expect(own.bytesInUse == 0)
+  }
+
   @Test func roundTripOfEveryType() throws {
     var generator = SeededGenerator(3)
     try withTemporaryFolder { folder in

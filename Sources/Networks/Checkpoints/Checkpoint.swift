@@ -26,7 +26,7 @@ public enum Checkpoint {
     guard head.count == 9, head[8] == UInt8(ascii: "{") else {
       throw .format("\(source.name): neither a PyTorch checkpoint nor a safetensors file")
     }
-    let file = try SafeTensorsFile(source)
+    let file = try SafeTensorsFile(source, in: budget)
     return try CheckpointMapper(file, isTeacher: false, configuration: configuration, training: nil).contents()
   }
 
@@ -48,11 +48,11 @@ public enum Checkpoint {
     guard FileKind.of(index) == .regular else {
       throw .format("\(path): this folder has no model.safetensors, expected a HuggingFace or timm model")
     }
-    let weights = try sharded(index, folder: folder)
+    let weights = try sharded(index, folder: folder, in: budget)
     return try CheckpointMapper(weights, isTeacher: false, configuration: configuration, training: nil).contents()
   }
 
-  private static func sharded(_ index: String, folder: String) throws(MedDINOError) -> ShardedWeights {
+  private static func sharded(_ index: String, folder: String, in budget: MemoryBudget) throws(MedDINOError) -> ShardedWeights {
     let listing = try JSON.parse(try InputFile.contents(index, limit: configurationLimit), source: index)
     var files: [String] = []
     for (name, value) in listing["weight_map"]?.objectValue?.entries ?? [] {
@@ -64,7 +64,7 @@ public enum Checkpoint {
     }
     guard !files.isEmpty else { throw .format("\(index): no weight_map") }
     var shards: [any WeightSource] = []
-    for file in files { shards.append(try SafeTensorsFile(try InputFile(folder + file))) }
+    for file in files { shards.append(try SafeTensorsFile(try InputFile(folder + file), in: budget)) }
     return try ShardedWeights(label: index, shards)
   }
 
