@@ -66,8 +66,9 @@ static void training(const meddino::Context &context, const meddino::Model &mode
   meddino::TrainOptions options;
   options.settings = "{\"recipe\": \"few-shot\", \"epochs\": 2, \"iterations\": 2, \"validation_iterations\": 1, \"batch_size\": 2}";
   CHECK(meddino::Trainer::estimate(context, &model, &cases, options).peak_bytes > 100000);
-  long stop_at = -1, calls = 0;
+  long stop_at = -1, calls = 0, pause = 0;
   options.progress = [&](double, const char *) {
+    if (pause > 0) std::this_thread::sleep_for(std::chrono::milliseconds(pause));
     if (calls++ == stop_at) throw Stop{5};
     return true;
   };
@@ -98,7 +99,7 @@ static void training(const meddino::Context &context, const meddino::Model &mode
     pushed.export_model().save(folder + "/hpp_pushed.safetensors");
   }
   options.settings = "{\"epochs\": 200, \"batch_size\": 2}";
-  stop_at = 40, calls = 0;
+  stop_at = 40, calls = 0, pause = 2;
   std::unique_ptr<meddino::Trainer> early(new meddino::Trainer(meddino::Trainer::create(context, &model, &cases, options)));
   meddino::Job job = early->run_async();
   CHECK(code_of([&] { early->step(); }) == MEDDINO_E_STATE);
