@@ -14,7 +14,7 @@ struct TensorView {
   /// Throws: `.invalid`, `.shape` naming `name` and the field.
   init(_ pointer: UnsafePointer<meddino_tensor>?, _ name: String) throws(MedDINOError) {
     let t = try read(pointer, name, defaults: meddino_tensor())
-    guard let dtype = dtype(t.dtype) else { throw .invalid("\(name).dtype is \(t.dtype), expected a MEDDINO_ type") }
+    guard let dtype = elementType(t.dtype) else { throw .invalid("\(name).dtype is \(t.dtype), expected a MEDDINO_ type") }
     guard (1...8).contains(t.ndim) else { throw .invalid("\(name).ndim is \(t.ndim), expected 1 to 8") }
     let (s, b) = (t.shape, t.strides)
     let shape = [s.0, s.1, s.2, s.3, s.4, s.5, s.6, s.7].prefix(Int(t.ndim)).map { Int($0) }
@@ -61,7 +61,8 @@ struct TensorView {
     return result
   }
 
-  /// A packed int16 copy in another shape of as many elements. Throws: `.invalid` for a value that is no whole number of 16 bits, `.outOfMemory`.
+  /// A packed int16 copy in another shape of as many elements.
+  /// Throws: `.invalid` for a value that is no whole number of 16 bits, `.outOfMemory`.
   func labels(_ wanted: [Int], in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
     let result = try Tensor(Shape(wanted), .int16, in: budget, name)
     let out = result.elements(Int16.self)

@@ -10,7 +10,7 @@ private let dtypes: [(code: Int, dtype: DType)] = [
   (Int(MEDDINO_F32), .float32), (Int(MEDDINO_F16), .float16), (Int(MEDDINO_F64), .float64), (Int(MEDDINO_BF16), .bfloat16),
   (Int(MEDDINO_I8), .int8), (Int(MEDDINO_U32), .uint32), (Int(MEDDINO_I64), .int64), (Int(MEDDINO_U64), .uint64),
 ]
-func dtype(_ code: Int32) -> DType? { dtypes.first { $0.code == Int(code) }?.dtype }
+func elementType(_ code: Int32) -> DType? { dtypes.first { $0.code == Int(code) }?.dtype }
 func dtypeCode(_ dtype: DType) -> Int32 {
   Int32(dtypes.first { $0.dtype == (dtype == .bool ? .uint8 : dtype) }?.code ?? Int(MEDDINO_U8))
 }
@@ -36,7 +36,7 @@ func volume(_ pointer: UnsafePointer<meddino_volume>?, _ name: String, _ use: Vo
 }
 
 private func view(_ v: meddino_volume, _ use: VolumeUse) throws(MedDINOError) -> Volume {
-  guard let dtype = dtype(v.dtype) else {
+  guard let dtype = elementType(v.dtype) else {
     throw .invalid("dtype is \(v.dtype), expected a MEDDINO_ type")
   }
   guard (1...65536).contains(v.channels) else { throw .invalid("channels is \(v.channels), expected 1 to 65536") }

@@ -49,7 +49,7 @@ extension FineTuner {
   /// What the owner kept with a saved run.
   public static func owner(of checkpoint: TrainingCheckpoint) -> JSON { checkpoint.state.owner["owner"] ?? .null }
 
-  private var tensors: CheckpointTensors { 
+  private var tensors: CheckpointTensors {
     CheckpointTensors(parameters: network.parameters.list, optimizer: optimizer, extra: network.parameters.buffers)
   }
 }
