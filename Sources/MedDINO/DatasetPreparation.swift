@@ -39,7 +39,9 @@ extension DatasetPlanning.Options {
   public init(_ text: String?) throws(MedDINOError) {
     self.init()
     guard let text else { return }
-    guard let object = try JSON.parse(text, source: "settings_json").objectValue else { throw .invalid("settings_json is not a JSON object") }
+    guard let object = try JSON.parse(text, source: "settings_json").objectValue else {
+      throw .invalid("settings_json is not a JSON object")
+    }
     var reader = ConfigurationReader(object: object, what: "settings")
     var size: Int?
     try reader.integer("upscale") { size = $0 }

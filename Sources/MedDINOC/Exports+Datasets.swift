@@ -29,7 +29,8 @@ final class DatasetHandle: Sendable {
 }
 
 @c @implementation public func meddino_dataset_prepare(
-  _ context: OpaquePointer?, _ raw: UnsafePointer<CChar>?, _ prepared: UnsafePointer<CChar>?, _ options: UnsafePointer<meddino_train_options>?
+  _ context: OpaquePointer?, _ raw: UnsafePointer<CChar>?, _ prepared: UnsafePointer<CChar>?,
+  _ options: UnsafePointer<meddino_train_options>?
 ) -> meddino_status {
   guarded { () throws(MedDINOError) in
     let context = try object(context, "context", Context.self)

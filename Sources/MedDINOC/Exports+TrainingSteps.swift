@@ -82,7 +82,9 @@ private func measured(
     let trainer = held.trainer
     let pictures = try TensorView(images, "images")
     let values = try TensorView(targets, "targets")
-    guard pictures.shape.count == 4 else { throw .shape("images have \(pictures.shape.count) axes, expected [batch, channels, rows, columns]") }
+    guard pictures.shape.count == 4 else {
+      throw .shape("images have \(pictures.shape.count) axes, expected [batch, channels, rows, columns]")
+    }
     let (batch, rows, columns) = (pictures.shape[0], pictures.shape[2], pictures.shape[3])
     guard values.shape == [batch, rows, columns] || values.shape == [batch, 1, rows, columns] else {
       throw .shape("targets are \(values.shape), expected [\(batch), \(rows), \(columns)] or [\(batch), 1, \(rows), \(columns)]")

@@ -61,7 +61,8 @@ struct TensorView {
     return result
   }
 
-  /// A packed int16 copy in another shape of as many elements. Throws: `.invalid` for a value that is no whole number of 16 bits, `.outOfMemory`.
+  /// A packed int16 copy in another shape of as many elements.
+  /// Throws: `.invalid` for a value that is no whole number of 16 bits, `.outOfMemory`.
   func labels(_ wanted: [Int], in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
     let result = try Tensor(Shape(wanted), .int16, in: budget, name)
     let out = result.elements(Int16.self)

@@ -1,4 +1,12 @@
 extension RunControl {
+  /// The part [from, to] of the current stage, for work that goes from 0 to 1 and names no stage.
+  public func part(_ from: Double, _ to: Double) -> RunControl {
+    branch { [self] fraction, _ in
+      do throws(MedDINOError) { try update(from + (to - from) * fraction) } catch { return false }
+      return true
+    }
+  }
+
   /// A control for a part of the work that is too short to show: a stop reaches it, its own progress goes nowhere.
   ///
   /// `fraction`: what is reported of the current stage meanwhile.

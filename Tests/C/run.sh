@@ -64,11 +64,14 @@ unset LOCPATH
 
 # The examples, on what the tests left behind.
 must "compile segment.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/segment.c" -o "$work/segment_c" "${flags[@]}" "${libs[@]}"
+must "compile learn.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/learn.c" -o "$work/learn_c" "${flags[@]}" "${libs[@]}"
 must "compile segment.cpp" g++ -std=c++11 "${strict[@]}" "$root/Examples/cpp/segment.cpp" -o "$work/segment_cpp" "${flags[@]}" "${libs[@]}"
 must "run segment.c" "$work/segment_c" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz"
 must "labels of segment.c" test -s "$work/labels_c.nii.gz"
 must "run segment.cpp" "$work/segment_cpp" "$work/m.safetensors" "$work/labels_cpp.nii.gz"
 must "labels of segment.cpp" test -s "$work/labels_cpp.nii.gz"
+must "run learn.c" "$work/learn_c" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz" 3 "$work/better_c.safetensors"
+must "segment.c with what learn.c learned" "$work/segment_c" "$work/better_c.safetensors" "$work/a.nii.gz" "$work/learned_c.nii.gz"
 if "$work/segment_c" "$work/m.safetensors" /no/such/file.nii "$work/x.nii.gz" 2>/dev/null; then bad "segment.c accepts a missing file"; else good; fi
 
 # A plan that reorients: command line and C give the same file.
@@ -81,6 +84,8 @@ if "$python" -c 'import numpy' 2>/dev/null; then
   for script in "$root"/Tests/Python/test_*.py; do counted "$(basename "$script")" "$python" -B "$script"; done
   must "run segment.py" "$python" -B "$root/Examples/python/segment.py" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_py.nii.gz"
   must "segment.py and segment.c agree" cmp "$work/labels_c.nii.gz" "$work/labels_py.nii.gz"
+  must "run learn.py" "$python" -B "$root/Examples/python/learn.py" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz" "$work/better_py.safetensors" 3
+  must "learn.py and learn.c agree" cmp "$work/better_c.safetensors" "$work/better_py.safetensors"
   must "segment.py with a plan that reorients" "$python" -B "$root/Examples/python/segment.py" "$work/reorient.safetensors" "$work/odd.nii.gz" "$work/odd_py.nii.gz"
   must "segment.py and segment.c agree where the plan reorients" cmp "$work/odd_c.nii.gz" "$work/odd_py.nii.gz"
 else

@@ -253,7 +253,7 @@ static void folders(void) {
       {"{\"configuration\": [1]}", "configuration", MEDDINO_E_INVALID}, {"{\"configuration\": \"3d\"}", "3d", MEDDINO_E_INVALID},
       {"{\"gpu_memory_target\": 0}", "gpu_memory_target", MEDDINO_E_INVALID}, {"{\"jobs\": -1}", "jobs", MEDDINO_E_INVALID},
       {"{\"preprocess\": 1}", "preprocess", MEDDINO_E_INVALID},         {"{", "settings_json", MEDDINO_E_FORMAT}};
-  char raw[600], prepared[600], path[700], output[700];
+  char raw[600], prepared[600], path[800], output[700], settings[1200];
   tiny_watch w;
   snprintf(raw, sizeof raw, "%s/Dataset007_Tiny", folder);
   snprintf(prepared, sizeof prepared, "%s/prepared", folder);
@@ -292,7 +292,6 @@ static void folders(void) {
   FAILS_NAMING(MEDDINO_E_STATE, "folder", tiny_add(dataset, "x", &c, NULL));
   FAILS_NAMING(MEDDINO_E_STATE, "folder", meddino_dataset_add_cases(dataset, 1, hand_over, &s, NULL));
   /* Random weights, an output folder, the best and the last model; a segmenter of other labels is a start too. */
-  char settings[900];
   snprintf(output, sizeof output, "%s/run", folder);
   snprintf(settings, sizeof settings, "{\"encoder\": " TINY_ENCODER ", \"taps\": [0, 1], \"epochs\": 1, \"iterations\": 2, \"validation_iterations\": 1,"
            " \"batch_size\": 1, \"output\": \"%s\"}", output);

@@ -36,6 +36,83 @@ static void move_only() {
   CHECK(std::is_nothrow_move_constructible<T>::value && std::is_move_assignable<T>::value);
 }
 
+// Datasets and trainers: the same calls, exceptions out of every callback, jobs that outlive their trainer.
+static void training(const meddino::Context &context, const meddino::Model &model, const meddino_volume &in, const std::string &folder) {
+  std::vector<std::uint8_t> values(static_cast<size_t>(in.dims[0] * in.dims[1] * in.dims[2]), 0);
+  for (size_t i = 0; i < values.size() / 2; i++) values[i] = static_cast<std::uint8_t>(1 + i % 2);
+  meddino_volume labels = meddino::view(values.data(), in.dims[0], in.dims[1], in.dims[2], 0.9, 0.9, 3);
+  meddino::Dataset cases = meddino::Dataset::create(model);
+  cases.add("first", in, labels);
+  cases.add_cases(2, [&](std::int64_t index, std::vector<meddino_volume> &channels, meddino_volume &target, std::string &name) {
+    channels[0] = in;
+    target = labels;
+    if (index == 1) name = "last";
+    return true;
+  });
+  CHECK((cases.identifiers() == std::vector<std::string>{"first", "case_0", "last"}));
+  int caught = 0;
+  try {
+    cases.add_cases(1, [](std::int64_t, std::vector<meddino_volume> &, meddino_volume &, std::string &) -> bool { throw Stop{4}; });
+  } catch (const Stop &stop) {
+    caught += stop.value == 4;
+  }
+  CHECK(code_of([&] { cases.add_cases(1, [](std::int64_t, std::vector<meddino_volume> &c, meddino_volume &, std::string &) { return c.clear(), true; }); }) ==
+        MEDDINO_E_SHAPE);
+  CHECK(code_of([&] { cases.add_cases(1, [](std::int64_t, std::vector<meddino_volume> &, meddino_volume &, std::string &) { return false; }); }) ==
+        MEDDINO_E_CANCELLED);
+  CHECK(code_of([&] { cases.add("more", std::vector<meddino_volume>(2, in), labels); }) == MEDDINO_E_SHAPE);
+  CHECK(code_of([&] { meddino::Dataset::open(context, "/no/such/folder"); }) == MEDDINO_E_IO && cases.count() == 3);
+
+  meddino::TrainOptions options;
+  options.settings = "{\"recipe\": \"few-shot\", \"epochs\": 2, \"iterations\": 2, \"validation_iterations\": 1, \"batch_size\": 2}";
+  CHECK(meddino::Trainer::estimate(context, &model, &cases, options).peak_bytes > 100000);
+  long stop_at = -1, calls = 0, pause = 0;
+  options.progress = [&](double, const char *) {
+    if (pause > 0) std::this_thread::sleep_for(std::chrono::milliseconds(pause));
+    if (calls++ == stop_at) throw Stop{5};
+    return true;
+  };
+  meddino::Trainer trainer = meddino::Trainer::create(context, &model, &cases, options);
+  stop_at = 7, calls = 0;
+  try {
+    trainer.epoch();
+  } catch (const Stop &stop) {
+    caught += stop.value == 5;
+  }
+  stop_at = -1;
+  CHECK(trainer.epoch().step == 2);
+  trainer.save(folder + "/hpp_run.safetensors");
+  const meddino_metrics second = trainer.epoch();
+  CHECK(second.finished == 1 && second.epoch == 1);
+  CHECK(code_of([&] { trainer.step(); }) == MEDDINO_E_STATE);  // and not the old exception
+  CHECK(trainer.validate().validation_loss > 0 && trainer.validate().finished == 1);
+  options.settings.clear();
+  meddino::Trainer resumed = meddino::Trainer::resume(context, folder + "/hpp_run.safetensors", &cases, options);
+  CHECK(resumed.epoch().loss == second.loss);
+  const std::vector<float> pixels(2 * 32 * 32, 0.5f);
+  const std::vector<std::int64_t> targets(2 * 32 * 32, 1);
+  options.settings = "{\"epochs\": 1}";
+  {
+    meddino::Trainer pushed = meddino::Trainer::create(context, &model, nullptr, options);
+    CHECK(pushed.step(meddino::tensor(pixels.data(), {2, 1, 32, 32}), meddino::tensor(targets.data(), {2, 32, 32})).step == 1);
+    CHECK(code_of([&] { pushed.step(meddino::tensor(pixels.data(), {2, 1, 32, 32}), meddino::tensor(targets.data(), {2, 32})); }) == MEDDINO_E_SHAPE);
+    pushed.export_model().save(folder + "/hpp_pushed.safetensors");
+  }
+  options.settings = "{\"epochs\": 200, \"batch_size\": 2}";
+  stop_at = 40, calls = 0, pause = 2;
+  std::unique_ptr<meddino::Trainer> early(new meddino::Trainer(meddino::Trainer::create(context, &model, &cases, options)));
+  meddino::Job job = early->run_async();
+  CHECK(code_of([&] { early->step(); }) == MEDDINO_E_STATE);
+  early.reset();
+  try {
+    job.wait();
+  } catch (const Stop &stop) {
+    caught += stop.value == 5;
+  }
+  CHECK(code_of([&] { job.report(); }) == MEDDINO_E_STATE);
+  CHECK(caught == 3);
+}
+
 int main(int count, char **arguments) {
   const std::string folder = count > 1 ? arguments[1] : ".";
   move_only<meddino::Context>();
@@ -45,6 +122,8 @@ int main(int count, char **arguments) {
   move_only<meddino::Features>();
   move_only<meddino::Cancel>();
   move_only<meddino::Job>();
+  move_only<meddino::Dataset>();
+  move_only<meddino::Trainer>();
   CHECK(meddino::version() == meddino_version() && !meddino::build_info().empty());
 
   std::vector<float> voxels(40 * 36 * 3);
@@ -197,6 +276,7 @@ int main(int count, char **arguments) {
   model.segment(in, out_again, bad);
   CHECK(again[36 * 40 + 5] == 0 && again[0] <= 1);
   CHECK(model.estimate(in).tiles > 0);
+  training(*context, model, in, folder);
 
   // Features.
   meddino::FeatureOptions wanted;

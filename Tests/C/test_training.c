@@ -283,7 +283,7 @@ static void settings(void) {
     CHECK(memcmp(&estimate, &before, sizeof estimate) == 0);
   }
   /* A start and a dataset that do not make a run. */
-  meddino_dataset *empty = NULL;
+  meddino_dataset *empty = NULL, *none = (void *)1;
   meddino_model *backbone = tiny_model(context, tiny_backbone, 3), *both = NULL;
   const meddino_model *pair[2] = {model, model};
   NEED(meddino_dataset_create(model, &empty));
@@ -292,8 +292,9 @@ static void settings(void) {
   FAILS_NAMING(MEDDINO_E_UNSUPPORTED, "members", meddino_trainer_create(context, both, cases, NULL, &trainer));
   FAILS_NAMING(MEDDINO_E_INVALID, "start", meddino_trainer_create(context, NULL, NULL, NULL, &trainer));
   FAILS_NAMING(MEDDINO_E_INVALID, "start", meddino_trainer_create(context, backbone, NULL, NULL, &trainer));
-  FAILS_NAMING(MEDDINO_E_UNSUPPORTED, "decoder", meddino_dataset_create(backbone, &empty));
-  CHECK(empty == NULL);
+  FAILS_NAMING(MEDDINO_E_UNSUPPORTED, "decoder", meddino_dataset_create(backbone, &none));
+  CHECK(none == NULL);
+  meddino_dataset_release(empty);
   /* What does: a backbone and a dataset; and the estimate counts what is trained. */
   const meddino_train_options full = tiny_options(TINY_SETTINGS, NULL), frozen = tiny_options("{\"adapt\": \"frozen\", \"batch_size\": 2}", NULL);
   meddino_metrics m = tiny_metrics();

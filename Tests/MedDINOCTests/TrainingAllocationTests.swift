@@ -96,7 +96,7 @@ import Testing
     }
   }
 
-  /// Runs `call` on fresh trainers with allocation 0, 1, 2, … refused, then again without: it works then, and what it leaves is the usual.
+  /// Runs `call` on fresh trainers with allocation 0, 1, 2, … refused, then again without: that works and leaves the usual.
   private func failEach(_ host: Host, _ name: String, atLeast: Int, _ call: (OpaquePointer?) -> meddino_status) throws {
     func fresh() throws -> OpaquePointer? {
       let made = host.trainer()

@@ -52,6 +52,7 @@ public struct DatasetPlanning: Sendable {
     _ dataset: String, to output: String, options: Options, pool: ThreadPool, in budget: MemoryBudget, control: RunControl = RunControl()
   ) throws(MedDINOError) -> Report {
     if let size = options.upscale { try PlansDocument.checkUpscaled(size) }
+    guard (0...1024).contains(options.jobs) else { throw .invalid("jobs is \(options.jobs), expected 0 (auto) to 1024") }
     let raw = try RawDataset(dataset)
     return try DatasetPlanning(raw, options, pool, budget).run(to: output, control)
   }

@@ -44,6 +44,9 @@ public final class TrainablePrimus {
   ) throws(MedDINOError) -> Variable {
     let taps = try taps(images, draws: draws, on: tape, recompute: recompute)
     let grid = encoder.grid(height: images.shape[2], width: images.shape[3])
+    let whole = tape.control
+    tape.control = whole.part(Self.encoderShare, 1)
+    defer { tape.control = whole }
     return try logits(taps: taps, rows: grid.rows, columns: grid.columns, on: tape)
   }
 
