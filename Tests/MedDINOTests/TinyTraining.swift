@@ -53,15 +53,18 @@ enum TinyTraining {
   static func bits(_ trainer: Trainer) throws -> [String: [UInt32]] { try bits(trainer.export()) }
   static func bits(_ model: Model) throws -> [String: [UInt32]] {
     var result: [String: [UInt32]] = [:]
-    for (name, shape) in model.parameterList {
+    for (name, shape) in model.parameterList where model.members[0].contains(name) || !Self.isBuffer(name) {
       result[name] = try model.members[0].parameter(name, shape, in: model.context.budget).floatArray().map(\.bitPattern)
     }
     return result
   }
 
-  /// Names whose bits differ.
+  /// What a source of initial values does not hold: it follows from the configuration.
+  static func isBuffer(_ name: String) -> Bool { name.hasSuffix(".periods") || name.hasSuffix(".bias_mask") }
+
+  /// Names whose bits differ; buffers that only one of both holds do not count.
   static func changes(_ a: [String: [UInt32]], _ b: [String: [UInt32]]) -> Set<String> {
-    Set(a.keys.filter { a[$0] != b[$0] }).union(b.keys.filter { a[$0] == nil })
+    Set(a.keys).union(b.keys).filter { name in a[name] != b[name] && !(isBuffer(name) && (a[name] == nil || b[name] == nil)) }
   }
 }
 

@@ -103,7 +103,8 @@ import WeightFiles
     return try Model.open(path, options: options, context: context)
   }
   private func official(_ model: Model) throws -> [(String, Tensor)] {
-    try model.parameterList.map { ($0.0, try model.members[0].parameter($0.0, $0.1, in: context.budget)) }
+    try model.parameterList.filter { model.members[0].contains($0.0) || !TinyTraining.isBuffer($0.0) }
+      .map { ($0.0, try model.members[0].parameter($0.0, $0.1, in: context.budget)) }
   }
   /// As transformers names and splits them.
   private func huggingFace(_ model: Model) throws -> [(String, Tensor)] {
@@ -169,7 +170,7 @@ import WeightFiles
       _ = try run.step()
       // Strict: the same file does not fit.
       let strict = changes + [("backbone_loading", .string("strict"))]
-      #expect(failure { _ = try create(start, data, strict) }.contains("names another encoder"))
+      #expect(failure { _ = try create(start, data, strict) }.contains("name another encoder"))
     }
   }
 
@@ -202,7 +203,7 @@ import WeightFiles
       (model, try TrainingDataset(like: model), [], "no cases"), (model, data, [("fold", .string("x"))], "fold is \"x\""),
       (model, data, [("adapt", .string("half"))], "adapt is \"half\""), (model, data, [("adapt", .string("last:3"))], "last_blocks is 3"),
       (model, data, [("adapt", .string("lora:999"))], "lora_rank is 999"),
-      (model, data, [("encoder", .string("vit_small"))], "names another encoder"),
+      (model, data, [("encoder", .string("vit_small"))], "name another encoder"),
       (model, data, [("feature_cache", .integer(1 << 20)), off], "feature_cache needs adapt \"decoder\""),
       (model, data, [("feature_cache", .integer(1 << 20)), ("adapt", .string("decoder"))], "augmented images never come again"),
       (model, data, [("feature_cache", .integer(1 << 20)), ("adapt", .string("decoder")), off], "output is not given"),

@@ -16,7 +16,7 @@ import WeightFiles
 
   /// A phantom dataset of five cases with patches of 32, planned; "raw" and "pre" in `folder`.
   private func prepare(_ folder: String) throws -> TrainingDataset {
-    var phantom = PhantomOptions.fixed(matrix: 28, slices: 3, spacing: 13, sliceSpacing: 60, seed: 3)
+    var phantom = PhantomOptions.fixed(matrix: 28, slices: 3, spacing: 13, sliceSpacing: 50, seed: 3)
     (phantom.cases, phantom.testCases, phantom.labelCount, phantom.missingChance, phantom.fileEnding) = (5, 0, 2, 0, ".nii")
     let raw = try Phantom.writeDataset(to: folder + "/raw", options: phantom, in: context.budget)
     var options = DatasetPreparation.Options()
