@@ -86,7 +86,7 @@ install-files:
 	sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),' pkgconfig/meddino.pc.in > $(D)/lib/pkgconfig/meddino.pc
 	install -s -m 755 $(CLI) $(D)/bin/meddino
 
-# A phantom CT, a small model, its segmentation through the installed C library, and a picture of the result.
+# Phantom CTs, a small network trained on them, held-out ones segmented through the installed C library, Dice, pictures, a report.
 demo: stage
 	Examples/demo.sh $(STAGE) demo
 

@@ -31,7 +31,7 @@ holds() { # holds NAME TEST...
 }
 
 check "phantom" 0 "$meddino" phantom ct.nii.gz --single --labels truth.nii.gz --size 96,96,4 --seed 3
-check "init" 0 "$meddino" init --config "$here/Examples/demo-model.json" -o m.safetensors
+check "init" 0 "$meddino" init --config "$here/Tests/Command/small-model.json" -o m.safetensors
 check "info" 0 "$meddino" info m.safetensors --verify --json
 holds "info is JSON with labels" grep -q '"liver"' out.txt
 check "segment" 0 "$meddino" segment m.safetensors ct.nii.gz -o labels.nii.gz --preview sheet.png --json
