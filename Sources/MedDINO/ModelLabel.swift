@@ -1,3 +1,4 @@
+internal import Reports
 internal import WeightFiles
 
 /// One value of a label map: what it is called, how it is drawn, and its code in a terminology.
@@ -39,23 +40,9 @@ public struct ModelLabel: Equatable, Sendable {
     return .object(object)
   }
 
-  /// Colours for labels that bring none: hues a golden angle apart, alternating in lightness, so that neighbours differ.
+  /// Colours for labels that bring none: those of the evaluation's pictures, so that an organ looks the same everywhere.
   static func palette(_ value: Int) -> (UInt8, UInt8, UInt8) {
-    if value == 0 { return (0, 0, 0) }
-    let hue = (Double(value) * 0.618033988749895).truncatingRemainder(dividingBy: 1) * 6
-    let bright = value % 2 == 0 ? 0.95 : 0.8
-    let low = bright * (value % 3 == 0 ? 0.45 : 0.2)
-    let fraction = hue - hue.rounded(.down)
-    let (up, down) = (low + (bright - low) * fraction, bright - (bright - low) * fraction)
-    let rgb: (Double, Double, Double) =
-      switch Int(hue) {
-      case 0: (bright, up, low)
-      case 1: (down, bright, low)
-      case 2: (low, bright, up)
-      case 3: (low, down, bright)
-      case 4: (up, low, bright)
-      default: (bright, low, down)
-      }
-    return (UInt8(rgb.0 * 255), UInt8(rgb.1 * 255), UInt8(rgb.2 * 255))
+    let colour = LabelPalette.colour(of: value)
+    return (colour.x, colour.y, colour.z)
   }
 }
