@@ -3,8 +3,8 @@ public import Platform
 internal import Segmentation
 internal import WeightFiles
 
-/// The validations of several folds taken together: one evaluation of all cases, the postprocessing that helps them, and the folds' models as
-/// one ensemble.
+/// The validations of several folds taken together: one evaluation of all cases, the postprocessing that helps them, and the folds'
+/// models as one ensemble.
 ///
 /// Source: pipeline specification 11.1 (cross-validation), 11.3.
 public struct CrossValidation: Sendable {

@@ -7,8 +7,8 @@ internal import WeightFiles
 
 /// What a run is worth on whole volumes: the cases that its fold left out, segmented from their image files and compared with their labels.
 ///
-/// Into `<run>/validation` go the label maps, nnU-Net's `summary.json`, MedDINOv3's `metrics.csv`, and `validation.json`, which says how they
-/// were made. Source: pipeline specification 9 (validation after training), 11.
+/// Into `<run>/validation` go the label maps, nnU-Net's `summary.json`, MedDINOv3's `metrics.csv`, and `validation.json`, which says how
+/// they were made. Source: pipeline specification 9 (validation after training), 11.
 public struct FoldValidation: Sendable {
   /// Which of the run's models is validated.
   public enum Choice: String, Sendable, CaseIterable {

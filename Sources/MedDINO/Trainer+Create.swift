@@ -8,8 +8,9 @@ public import WeightFiles
 extension Trainer {
   /// Starts a run.
   ///
-  /// start: a segmenter goes on from its weights (a decoder for other labels starts fresh as far as it does not fit), a backbone gives the encoder;
-  /// nil: random weights. dataset: nil for batches from the caller, with the plan and labels of `start`. maxBytes: of all that the trainer holds.
+  /// start: a segmenter goes on from its weights (a decoder for other labels starts fresh as far as it does not fit), a backbone gives
+  /// the encoder; nil: random weights. dataset: nil for batches from the caller, with the plan and labels of `start`.
+  /// maxBytes: of all that the trainer holds.
   /// Throws: `.invalid` naming the key of the settings, `.shape`, `.unsupported`, `.format`, `.io`, `.outOfMemory`.
   public static func create(
     start: Model?, dataset: TrainingDataset?, settings: RunSettings, context: Context, maxBytes: Int? = nil,

@@ -97,7 +97,8 @@ extension Trainer {
       ("licence", .string(origin.licence)), ("start", origin.start), ("cases", .array(caseNames.map(JSON.string))))
   }
 
-  /// The model as it stands: weights copied, low-rank factors merged; usable at once. Throws: `.outOfMemory`, `.state` while another call runs.
+  /// The model as it stands: weights copied, low-rank factors merged; usable at once. Throws: `.outOfMemory`, `.state` while another call
+  /// runs.
   public func export() throws(MedDINOError) -> Model { try exclusively { () throws(MedDINOError) in try model() } }
 
   func model() throws(MedDINOError) -> Model {

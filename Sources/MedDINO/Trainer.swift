@@ -8,7 +8,8 @@ internal import WeightFiles
 
 /// One fine-tuning run: a network that learns, its data, and the folder that shows how it goes.
 ///
-/// Used by one thread at a time; a call that comes while another runs fails with `.state`. The model it started from and the dataset do not change.
+/// Used by one thread at a time; a call that comes while another runs fails with `.state`. The model it started from and the dataset do
+/// not change.
 public final class Trainer: @unchecked Sendable {
   public let context: Context
   public let settings: FineTuningSettings
@@ -91,7 +92,8 @@ public final class Trainer: @unchecked Sendable {
 
   /// One update on the caller's batch, not augmented. It counts as an update of the epoch.
   ///
-  /// Shapes: images float32 [batch, channels, rows, columns], normalised; labels int16 [batch, 1, rows, columns] with the values of label maps.
+  /// Shapes: images float32 [batch, channels, rows, columns], normalised; labels int16 [batch, 1, rows, columns] with the values of label
+  /// maps.
   /// Throws: `.shape`, `.invalid` for a value that no label has, `.state` after the end, `.cancelled`, `.outOfMemory`.
   public func step(images: Tensor, labels: Tensor, control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
     try exclusively { () throws(MedDINOError) in

@@ -7,9 +7,9 @@ struct CrossvalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "crossval", abstract: "Evaluate the runs of all folds together, find their postprocessing, make one model of them.",
     discussion: """
-      RUNS are folders that `meddino finetune` left, one per fold, with whole volumes validated. Into --output go the label maps of all cases,
-      summary.json, metrics.csv, postprocessing.json and the folder postprocessed. --ensemble writes the models that were validated as one
-      file, which carries the postprocessing for `meddino segment --postprocess`.
+      RUNS are folders that `meddino finetune` left, one per fold, with whole volumes validated. Into --output go the label maps of
+      all cases, summary.json, metrics.csv, postprocessing.json and the folder postprocessed. --ensemble writes the models that
+      were validated as one file, which carries the postprocessing for `meddino segment --postprocess`.
       """)
 
   @Argument(help: "Folders of the folds' runs.") var runs: [String]

@@ -116,6 +116,17 @@ check "decoder on fresh features" 0 "$meddino" finetune $set --config tiny.json 
 holds "kept features change no bit" cmp -s kept/model_final.safetensors plain/model_final.safetensors
 check "kept features with augmentation" 2 "$meddino" finetune $set --config tiny.json -o no --adapt decoder --feature-cache 16M
 holds "augmentation is named" grep -q 'augmented images never come again' err.txt
+sed 's/"epochs": 2, "iterations": 2/"epochs": 4, "iterations": 40/; s/"save_every": 1/"save_every": 100/' tiny.json >longer.json
+check "a longer run" 0 "$meddino" finetune $set --config longer.json -o straight --no-validation --quiet
+"$meddino" finetune $set --config longer.json -o stopped --no-validation >out.txt 2>err.txt &
+run=$!
+for _ in $(seq 1 6000); do [ -s stopped/metrics.jsonl ] && break || sleep 0.01; done
+kill -INT $run
+wait $run
+holds "Ctrl-C ends the training" test $? = 130
+holds "Ctrl-C keeps what was learned" grep -q 'stopped after [0-9]* updates; --resume goes on' err.txt
+check "resume amid an epoch" 0 "$meddino" finetune $set -o stopped --resume --no-validation --quiet
+holds "it ends with the same bytes" cmp -s straight/model_final.safetensors stopped/model_final.safetensors
 check "killed and resumed" 0 env PYTHONDONTWRITEBYTECODE=1 python3 "$here/Tests/Long/kill.py" "$meddino" --kills 5
 rm raw/Dataset900_Phantom/labelsTr/phantom_003.nii.gz
 check "bad dataset" 2 "$meddino" plan raw/Dataset900_Phantom -o bad

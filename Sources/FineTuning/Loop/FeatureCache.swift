@@ -4,10 +4,11 @@ internal import WeightFiles
 
 /// Encoder features on disk, for runs that train the decoder alone: each image goes through the encoder once.
 ///
-/// One file: a head that says what the features depend on, then slots of one size, each with the SHA-256 of its image, a checksum and the values
-/// as bfloat16. An image that is cut from the same case, slice and box has the same pixels, so its features are found again, also by a resumed
-/// run; other pixels (a dataset that was prepared anew) never are. Slots are read by position. A slot that a killed run left unfinished does not
-/// count. Once the file has its largest size nothing more is kept. The file may be deleted when no run uses it. Used by one thread at a time.
+/// One file: a head that says what the features depend on, then slots of one size, each with the SHA-256 of its image, a checksum and the
+/// values as bfloat16. An image that is cut from the same case, slice and box has the same pixels, so its features are found again, also
+/// by a resumed run; other pixels (a dataset that was prepared anew) never are. Slots are read by position. A slot that a killed run left
+/// unfinished does not count. Once the file has its largest size nothing more is kept. The file may be deleted when no run uses it. Used
+/// by one thread at a time.
 public final class FeatureCache {
   public let path: String
   /// Values of one image.

@@ -89,8 +89,8 @@ public final class FineTuner {
 
   /// One update on the next batches of the training cases. An epoch that has all its updates ends first, without validation.
   ///
-  /// Throws: `.state` without cases or when the run is finished, `.cancelled` and `.outOfMemory` (weights and position are then those of before),
-  /// and what the cases throw.
+  /// Throws: `.state` without cases or when the run is finished, `.cancelled` and `.outOfMemory` (weights and position are then those of
+  /// before), and what the cases throw.
   public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
     guard let training else { throw .state("the trainer has no dataset, expected one or batches from the caller") }
     return try inItsEpoch { () throws(MedDINOError) in

@@ -12,8 +12,8 @@ public struct PseudoDice: Equatable, Sendable {
   public private(set) var falsePositives: [Int]
   public private(set) var falseNegatives: [Int]
 
-  /// `heads`: outputs of the network. `ignoreLabel`: labels: the value that is left out; regions: not nil when the last target channel marks the
-  /// pixels that are left out.
+  /// `heads`: outputs of the network. `ignoreLabel`: labels: the value that is left out; regions: not nil when the last target channel
+  /// marks the pixels that are left out.
   public init(heads: Int, regions: Bool, ignoreLabel: Int?) {
     self.regions = regions
     self.ignoreLabel = ignoreLabel
