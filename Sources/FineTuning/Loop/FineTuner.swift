@@ -107,7 +107,8 @@ public final class FineTuner {
   /// Shapes: images float32 [batch, channels, H, W] with H and W multiples of the patch; targets int16 as `TargetEncoding` makes them.
   /// Throws: `.shape`, `.format` for a value that no label has, `.state` when the run is finished, `.cancelled`, `.outOfMemory`.
   public func step(images: Tensor, targets: Tensor, _ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
-    try inItsEpoch { () throws(MedDINOError) in
+    guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
+    return try inItsEpoch { () throws(MedDINOError) in
       try update(control, batches: 1) { (_, _) in TrainingBatch(step: 0, images: images, targets: targets) }
     }
   }
@@ -135,6 +136,7 @@ public final class FineTuner {
     let count = batches ?? settings.accumulate
     defer { tape.control = RunControl() }
     network.parameters.zeroGradients()
+    try control.begin("train", from: 0, to: 1)
     var loss = SegmentationLoss(total: 0, crossEntropy: 0, dice: 0)
     do throws(MedDINOError) {
       for index in 0..<count {
