@@ -116,7 +116,8 @@ public struct CrossValidation: Sendable {
       while run.count > 1, run.hasSuffix("/") { run.removeLast() }
       let file = "\(run)/\(FoldValidation.folderName)/\(FoldValidation.recordName)"
       guard FileKind.of(file) == .regular else {
-        throw .invalid("\(run): no \(FoldValidation.folderName)/\(FoldValidation.recordName), the run's whole volumes have not been validated")
+        throw .invalid(
+          "\(run): no \(FoldValidation.folderName)/\(FoldValidation.recordName), the run's whole volumes have not been validated")
       }
       let json = try JSON.parse(InputFile.contents(file), source: file)
       func text(_ key: String) throws(MedDINOError) -> String {

@@ -128,7 +128,9 @@ extension FoldValidation {
     static func cases(
       _ dataset: TrainingDataset, _ fold: DatasetSplits.Fold, _ options: Options
     ) throws(MedDINOError) -> (PreparedDataset, NIfTI.Reader, [RawDataset.Case]) {
-      guard let prepared = dataset.folder else { throw .state("the dataset is in memory, whole volumes are validated from a folder's files") }
+      guard let prepared = dataset.folder else {
+        throw .state("the dataset is in memory, whole volumes are validated from a folder's files")
+      }
       let recorded = options.raw == nil ? try prepared.rawFolder() : nil
       guard let folder = options.raw ?? recorded else {
         throw .invalid("\(prepared.folder) does not say where its raw images are: plan it again, or name the raw dataset (--raw)")

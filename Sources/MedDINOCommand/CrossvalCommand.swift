@@ -14,7 +14,8 @@ struct CrossvalCommand: ParsableCommand {
 
   @Argument(help: "Folders of the folds' runs.") var runs: [String]
   @Option(name: [.short, .long], help: ArgumentHelp("Folder to write into.", valueName: "folder")) var output: String
-  @Option(help: ArgumentHelp("Model file to write, .safetensors: the folds' models as one ensemble.", valueName: "file")) var ensemble: String?
+  @Option(help: ArgumentHelp("Model file to write, .safetensors: the folds' models as one ensemble.", valueName: "file")) var ensemble:
+    String?
   @Option(help: "f32, or bf16 for half the size of the ensemble.") var precision: String?
   @Option(help: ArgumentHelp("Prepared dataset; where the runs found it by default.", valueName: "folder")) var dataset: String?
   @Flag(help: "Leave out cases that no run has validated instead of refusing.") var partial = false
@@ -52,7 +53,9 @@ struct CrossvalCommand: ParsableCommand {
 
   private func show(_ found: CrossValidation) {
     func text(_ value: Double) -> String { value.isNaN ? "-" : DecimalText.fixed(value, digits: 4) }
-    for (structure, means) in zip(found.evaluation.structures, found.evaluation.means) { print("\(structure.name): Dice \(text(means.dice))") }
+    for (structure, means) in zip(found.evaluation.structures, found.evaluation.means) {
+      print("\(structure.name): Dice \(text(means.dice))")
+    }
     for step in found.search.postprocessing.steps { print("largest component of \(step.values.map(String.init).joined(separator: ", "))") }
     let (before, after) = (found.search.before.foregroundMean.dice, found.search.after.foregroundMean.dice)
     print("\(found.evaluation.cases.count) cases of \(found.folds.count) folds: mean Dice \(text(before)), postprocessed \(text(after))")

@@ -55,7 +55,8 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Epochs without a better moving Dice after which the run ends.") var patience: Int?
   @Option(help: "Seconds after which the run ends.") var timeBudget: Double?
   @Option(help: ArgumentHelp("With --adapt decoder: disk for encoder features, such as 20G.", valueName: "size")) var featureCache: String?
-  @Flag(help: "Go on from the run's checkpoint_latest.safetensors with its settings; without one start from the beginning.") var resume = false
+  @Flag(help: "Go on from the run's checkpoint_latest.safetensors with its settings; without one start from the beginning.") var resume =
+    false
   @OptionGroup var volumes: VolumeOptions
   @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
   @Flag(help: "Print what an update would take and do nothing.") var estimate = false
@@ -112,7 +113,8 @@ struct FinetuneCommand: ParsableCommand {
     let found = try FoldValidation.run(run, dataset: data, options: options, context: context, control: control)
     Terminal.finishProgress()
     if json {
-      let means = JSON.object(JSONObject([("folder", .string(found.folder)), ("model", .string(found.model))] + found.evaluation.meansJSON))
+      let means = JSON.object(
+        JSONObject([("folder", .string(found.folder)), ("model", .string(found.model))] + found.evaluation.meansJSON))
       return print(JSON.object(("validation", means)).text())
     }
     if common.quiet { return }
@@ -120,7 +122,8 @@ struct FinetuneCommand: ParsableCommand {
       note("\(structure.name): Dice \(means.dice.isNaN ? "-" : DecimalText.fixed(means.dice, digits: 4))")
     }
     let mean = found.evaluation.foregroundMean.dice
-    note("\(found.evaluation.cases.count) whole volumes, \(found.model): mean Dice \(mean.isNaN ? "-" : DecimalText.fixed(mean, digits: 4))")
+    note(
+      "\(found.evaluation.cases.count) whole volumes, \(found.model): mean Dice \(mean.isNaN ? "-" : DecimalText.fixed(mean, digits: 4))")
   }
 
   private func trainer(

@@ -15,7 +15,8 @@ struct MeddinoCommand: ParsableCommand {
       """,
     version: Build.version,
     subcommands: [
-      SegmentCommand.self, DatasetCommand.self, PlanCommand.self, FinetuneCommand.self, CrossvalCommand.self, EvaluateCommand.self, PostprocessCommand.self,
+      SegmentCommand.self, DatasetCommand.self, PlanCommand.self, FinetuneCommand.self, CrossvalCommand.self, EvaluateCommand.self,
+      PostprocessCommand.self,
       FeaturesCommand.self, InfoCommand.self, ConvertCommand.self, InitCommand.self, PhantomCommand.self,
       BenchCommand.self, LogitsCommand.self,
     ])

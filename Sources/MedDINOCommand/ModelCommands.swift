@@ -63,7 +63,9 @@ struct InfoCommand: ParsableCommand {
       lines.append("channels   \(task.dataset.channelNames.joined(separator: ", "))")
       lines.append("labels     " + model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", "))
     }
-    for key in ["licence", "provenance", "sha256", "postprocessing"] { if let value = model.metadata[key] { lines.append(key.padded(11) + value) } }
+    for key in ["licence", "provenance", "sha256", "postprocessing"] {
+      if let value = model.metadata[key] { lines.append(key.padded(11) + value) }
+    }
     return lines.joined(separator: "\n")
   }
 }

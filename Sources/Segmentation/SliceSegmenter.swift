@@ -149,7 +149,9 @@ public final class SliceSegmenter {
         broken.raise()
       }
     }
-    if broken.isRaised { throw .invalid("the network gave logits that are NaN or infinite: its weights or the image values are far out of range") }
+    if broken.isRaised {
+      throw .invalid("the network gave logits that are NaN or infinite: its weights or the image values are far out of range")
+    }
   }
 
   private func addWeights() {

@@ -310,7 +310,7 @@ static void folders(void) {
   OK(meddino_model_get_info(made, &info));
   CHECK(info.labels == 3 && info.tile[0] == 32 && info.depth == 2 && meddino_model_verify(made, NULL) == MEDDINO_OK);
   meddino_model_release(made);
-  o = tiny_options("{\"fold\": 9}", NULL);
+  o = tiny_options("{\"fold\": \"last\"}", NULL);
   FAILS_NAMING(MEDDINO_E_INVALID, "fold", meddino_trainer_create(context, model, dataset, &o, &trainer));
   o = tiny_options(TINY_SETTINGS, NULL);
   OK(meddino_trainer_create(context, model, dataset, &o, &trainer));

@@ -16,7 +16,8 @@ import Training
   private func cases(_ scheme: LabelScheme) throws -> [any TrainingCase] {
     try (0..<3).map { number in
       try SyntheticCase(
-        "case\(number)", shape: [1, 3, 30, 28], scheme: scheme, label: { _, row, column in row > 8 + number && column < 12 ? 1 + row % 3 : 0 },
+        "case\(number)", shape: [1, 3, 30, 28], scheme: scheme,
+        label: { _, row, column in row > 8 + number && column < 12 ? 1 + row % 3 : 0 },
         value: { _, slice, row, column in Float((row * 7 + column * 3 + slice * 5 + number) % 11) / 5 - 1 })
     }
   }

@@ -34,9 +34,9 @@ struct LearningTests {
     return settings
   }
   private let small = """
-    {"recipe": "scratch", "encoder": {"patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2, "layerscale_init": 1}, "taps": [0, 1],
-     "drop_path": 0, "decoder_lr": 0.004, "encoder_lr": 0.004, "weight_decay": 0.01, "batch_size": 4, "augmentation": false,
-     "oversample": 1, "seed": 3, "epochs": 5, "iterations": 50, "validation_iterations": 6}
+    {"recipe": "scratch", "encoder": {"patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2, "layerscale_init": 1}, "taps": [0, 1],
+     "drop_path": 0, "decoder_lr": 0.004, "encoder_lr": 0.004, "weight_decay": 0.01, "batch_size": 4, "augmentation": false, "seed": 3,
+     "epochs": 4, "iterations": 40, "validation_iterations": 6}
     """
 
   private func tuner(_ settings: FineTuningSettings, cases: [any TrainingCase], threads: Int) throws -> FineTuner {
@@ -60,9 +60,11 @@ struct LearningTests {
     while !tuner.isFinished { epochs.append(try tuner.finishEpoch()) }
     let losses = epochs.map(\.trainingLoss.total)
     let dice = epochs.compactMap(\.validation?.meanDice)
-    #expect(epochs.count == 5 && dice.count == 5)
-    #expect(losses[4] < losses[0] - 0.6, "\(losses)")
-    #expect(dice[4] > 0.7, "\(dice)")
+    print("losses \(losses), Dice \(dice)")
+    #expect(epochs.count == 4 && dice.count == 4)
+    #expect(losses[3] < losses[0] - 0.6, "\(losses)")
+    // Random weights score below 0.1; a longer run goes on rising.
+    #expect(dice[3] > 0.5 && dice[3] > dice[0] + 0.15, "\(dice)")
     #expect(epochs.allSatisfy { $0.gradientNorm.isFinite && $0.gradientNorm > 0 })
   }
 

@@ -123,8 +123,9 @@ import WeightFiles
       let cache = try #require(kept.tuner.featureCache)
       let (count, misses) = (cache.count, cache.misses)
       #expect(count > 0 && count == misses)
-      #expect(failure { _ = try Trainer.resume(parent + "/kept/checkpoint_latest.safetensors", dataset: data, context: context) }
-        .contains("another run uses"))
+      #expect(
+        failure { _ = try Trainer.resume(parent + "/kept/checkpoint_latest.safetensors", dataset: data, context: context) }
+          .contains("another run uses"))
     }
     try withTemporaryFolder { parent in
       let plain = try decoderRun(parent + "/plain", cache: 0)

@@ -47,7 +47,9 @@ import WeightFiles
   private var decoder: Set<String> { Set(model.parameterList.map(\.0).filter { $0.hasPrefix("up_projection.") }) }
   /// Learned tensors.
   private func encoder(_ belongs: (String) -> Bool) -> Set<String> {
-    Set(model.parameterList.map(\.0).filter { $0.hasPrefix("dino_encoder.") && !$0.hasSuffix("periods") && belongs(String($0.dropFirst(13))) })
+    Set(
+      model.parameterList.map(\.0).filter { $0.hasPrefix("dino_encoder.") && !$0.hasSuffix("periods") && belongs(String($0.dropFirst(13))) }
+    )
   }
 
   @Test(arguments: ["f32", "bf16"]) func fullChangesEverythingThatIsReached(precision: String) throws {
@@ -118,7 +120,8 @@ import WeightFiles
       ("cls_token", "embeddings.cls_token"), ("storage_tokens", "embeddings.register_tokens"), ("mask_token", "embeddings.mask_token"),
       ("patch_embed.proj.", "embeddings.patch_embeddings."), ("blocks.", "layer."),
     ]
-    let parts = [("ls1.gamma", "layer_scale1.lambda1"), ("ls2.gamma", "layer_scale2.lambda1"), ("attn.proj.", "attention.o_proj."),
+    let parts = [
+      ("ls1.gamma", "layer_scale1.lambda1"), ("ls2.gamma", "layer_scale2.lambda1"), ("attn.proj.", "attention.o_proj."),
       ("mlp.fc1.", "mlp.up_proj."), ("mlp.fc2.", "mlp.down_proj."),
     ]
     var result: [(String, Tensor)] = []
@@ -151,7 +154,9 @@ import WeightFiles
       for (layout, start) in starts {
         let run = try create(start, data, [("taps", .integers([0, 1])), ("encoder", start.encoder.json)])
         let found = try TinyTraining.bits(run)
-        for (name, values) in wanted where !name.hasSuffix("periods") { #expect(found["dino_encoder." + name] == values, "\(layout) \(name)") }
+        for (name, values) in wanted where !name.hasSuffix("periods") {
+          #expect(found["dino_encoder." + name] == values, "\(layout) \(name)")
+        }
         #expect((try run.export()).metadata["provenance"]?.contains("backbone") == true)
         _ = try run.step()
       }
@@ -189,7 +194,9 @@ import WeightFiles
     let text = JSON.object(
       ("encoder", TinyModel.encoder), ("taps", .integers([0, 1])), ("plans", TinyModel.plans()), ("dataset", description))
     let model = try Model.create(text.text(), seed: 2, context: context)
-    let changes: [(String, JSON)] = [("epochs", .integer(6)), ("iterations", .integer(8)), ("augmentation", .bool(false)), ("drop_path", .number(0))]
+    let changes: [(String, JSON)] = [
+      ("epochs", .integer(6)), ("iterations", .integer(8)), ("augmentation", .bool(false)), ("drop_path", .number(0)),
+    ]
     let run = try create(model, try TinyTraining.dataset(like: model, ignored: 3), changes)
     var epochs: [EpochMetrics] = []
     try run.run { epochs.append($0) }
@@ -214,7 +221,8 @@ import WeightFiles
       (model, data, [("feature_cache", .integer(1 << 20)), off], "feature_cache needs adapt \"decoder\""),
       (model, data, [("feature_cache", .integer(1 << 20)), ("adapt", .string("decoder"))], "augmented images never come again"),
       (model, data, [("feature_cache", .integer(1 << 20)), ("adapt", .string("decoder")), off], "output is not given"),
-      (model, data, [("low_resolution", .bool(true)), off], "low_resolution is true"), (model, data, [("batchsize", .integer(2))], "batchsize"),
+      (model, data, [("low_resolution", .bool(true)), off], "low_resolution is true"),
+      (model, data, [("batchsize", .integer(2))], "batchsize"),
       (model, data, [("epochs", .integer(0))], "epochs is 0"), (model, data, [("workers", .integer(-1))], "workers is -1"),
       (nil, data, [("encoder", .object(("patch_size", .integer(7))))], "multiple of the encoder's patch size 7"),
       (nil, data, [("taps", .integers([3, 1]))], "taps is [3, 1]"), (model, data, [("time_budget", .number(0))], "time_budget is 0"),

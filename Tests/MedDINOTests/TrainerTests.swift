@@ -122,7 +122,9 @@ import WeightFiles
       #expect(failure { _ = try run.epoch(control: control) }.hasPrefix("cancelled"))
     }
     let found = try run.epoch()
-    #expect("\(String(describing: found.validation)) \(found.trainingLoss)" == "\(String(describing: expected.validation)) \(expected.trainingLoss)")
+    #expect(
+      "\(String(describing: found.validation)) \(found.trainingLoss)"
+        == "\(String(describing: expected.validation)) \(expected.trainingLoss)")
     #expect(try TinyTraining.changes(TinyTraining.bits(straight), TinyTraining.bits(run)).isEmpty)
   }
 

@@ -90,7 +90,8 @@ import WeightFiles
     #expect(FileKind.of(folder + "/x") == .missing)
     var partial = CrossValidation.Options()
     partial.allowsMissing = true
-    #expect(try CrossValidation.run(Array(runs.prefix(2)), to: folder + "/x", options: partial, context: context).evaluation.cases.count == 2)
+    #expect(
+      try CrossValidation.run(Array(runs.prefix(2)), to: folder + "/x", options: partial, context: context).evaluation.cases.count == 2)
 
     var options = FoldValidation.Options()
     func validation() -> String { failure { _ = try FoldValidation.run(runs[0], dataset: data, options: options, context: context) } }

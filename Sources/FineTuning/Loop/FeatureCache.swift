@@ -110,7 +110,9 @@ public final class FeatureCache {
 
   private func bytes(at offset: Int, count: Int) throws(MedDINOError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
-    _ = try result.withUnsafeMutableBufferPointer { (buffer) throws(MedDINOError) in try fill(UnsafeMutableRawBufferPointer(buffer), at: offset) }
+    _ = try result.withUnsafeMutableBufferPointer { (buffer) throws(MedDINOError) in
+      try fill(UnsafeMutableRawBufferPointer(buffer), at: offset)
+    }
     return result
   }
 
