@@ -12,7 +12,7 @@ struct TrainableEncoderLayers {
         epsilon: configuration.normEpsilon)
     }
   }
-  enum FeedForward {
+  indirect enum FeedForward {
     case mlp(first: TrainableLinear, second: TrainableLinear)
     case swiGLU(gate: TrainableLinear, up: TrainableLinear, down: TrainableLinear)
   }
