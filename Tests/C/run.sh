@@ -100,7 +100,7 @@ if ! command -v valgrind >/dev/null; then
 elif ! grep -qw avx2 /proc/cpuinfo; then
   echo "skipped: valgrind needs a processor with AVX2 here"
 else
-  for name in test_arguments test_volumes test_images test_features test_evaluation; do
+  for name in test_arguments test_volumes test_images test_features test_evaluation test_training_arguments test_datasets; do
     folder=$work/valgrind-$name  # the tests of datasets make folders that must not be there
     mkdir -p "$folder"
     MEDDINO_SIMD=avx2 counted "valgrind $name" valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
