@@ -100,11 +100,19 @@ if ! command -v valgrind >/dev/null; then
 elif ! grep -qw avx2 /proc/cpuinfo; then
   echo "skipped: valgrind needs a processor with AVX2 here"
 else
-  for name in test_arguments test_volumes test_images test_features test_evaluation test_training_arguments test_datasets; do
-    folder=$work/valgrind-$name  # the tests of datasets make folders that must not be there
-    mkdir -p "$folder"
-    MEDDINO_SIMD=avx2 counted "valgrind $name" valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
-      --errors-for-leak-kinds=definite "$work/$name" "$folder"
+  # Valgrind runs one thread at a time, so two tests share the processors.
+  names="test_training test_datasets test_training_arguments test_arguments test_volumes test_images test_features test_evaluation"
+  watched() { # its own folder: the tests of datasets make folders that must not be there
+    mkdir -p "$work/valgrind-$1"
+    MEDDINO_SIMD=avx2 timeout 300 valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+      --errors-for-leak-kinds=definite "$work/$1" "$work/valgrind-$1" >"$work/$1.log" 2>&1
+    echo $? >"$work/$1.status"
+  }
+  export -f watched
+  export work
+  echo $names | xargs -n 1 -P 2 bash -c 'watched "$0"'
+  for name in $names; do
+    counted "valgrind $name" bash -c 'cat "$1"; exit "$(cat "$2")"' - "$work/$name.log" "$work/$name.status"
   done
 fi
 
