@@ -20,7 +20,8 @@ extension CPUDevice {
     let (batch, perImage, dim) = (first.shape[0], first.shape[1], first.shape[2])
     let run = try DecoderBackward(
       self, weights, taps: taps.count, patches: rows * columns, precision, needsTaps: tapGradients != nil,
-      needsWeights: gradients != nil, workspace)
+      gradients: gradients, workspace)
+    defer { run.turnBack() }
     let grid = DecoderRun.Grid(rows: rows, columns: columns, patch: 1 << weights.stages.count)
     for image in 0..<batch {
       let start = image * perImage * dim
@@ -40,7 +41,7 @@ extension CPUDevice {
         token += count
       }
     }
-    if let gradients { run.addGradients(to: gradients) }
+    if let gradients { run.addSums(to: gradients) }
     withExtendedLifetime((logitsGradient, taps, weights, tapGradients, gradients)) {}
   }
 
@@ -48,20 +49,21 @@ extension CPUDevice {
   private func packDecoder(_ weights: DecoderWeights, taps: Int, _ precision: Precision) throws(MedDINOError) -> PackedDecoder {
     var stages: [PackedDecoder.Stage] = []
     for (index, stage) in weights.stages.enumerated() {
-      let turned = try DecoderStageWeight(self, stage)
-      let (inputs, n) = (turned.inputs, 4 * turned.outputs)
-      let parts = index == 0 ? taps : 1
-      let width = inputs / parts
+      let outputs = stage.weight.shape[1]
       var layers: [any PackedLinear] = []
-      for part in 0..<parts {
-        guard let matrix = turned.matrix?.advanced(row: part * width) else { continue }
-        let packed = try panels(matrix, columns: n, depth: width, turned: true, precision)
-        layers.append(CPUPackedLinear(outputs: n, inputs: width, precision: precision, weight: packed.buffer, bias: nil))
+      for rows in DecoderStageWeight.parts(stage, index == 0 ? taps : 1) {
+        let turned = try DecoderStageWeight(self, stage, rows)
+        guard let matrix = turned.matrix else { continue }
+        let packed = try panels(matrix, columns: 4 * outputs, depth: turned.inputs, turned: true, precision)
+        layers.append(
+          CPUPackedLinear(outputs: 4 * outputs, inputs: turned.inputs, precision: precision, weight: packed.buffer, bias: nil))
+        withExtendedLifetime(turned) {}
       }
       stages.append(
         PackedDecoder.Stage(
-          layers: layers, bias: try turned.repeatedBias(stage.bias, budget), normWeight: stage.normWeight, normBias: stage.normBias,
-          outputs: turned.outputs))
+          layers: layers, bias: try DecoderStageWeight.repeatedBias(stage.bias, budget), normWeight: stage.normWeight,
+          normBias: stage.normBias,
+          outputs: outputs))
     }
     let (classes, last) = (weights.headWeight.shape[0], weights.headWeight.shape[1])
     let head = try pack(weight: weights.headWeight.reshaped([classes, last]), bias: weights.headBias, precision: precision)
@@ -69,18 +71,18 @@ extension CPUDevice {
   }
 }
 
-/// The weight of a 2×2 transposed convolution, [inputs, outputs, 2, 2], as a matrix [inputs, (ky, kx, output)].
+/// Some input rows of the weight of a 2×2 transposed convolution, [inputs, outputs, 2, 2], as a matrix [inputs, (ky, kx, output)].
 struct DecoderStageWeight {
   let inputs, outputs: Int
-  let turned: Tensor
+  private let turned: Tensor
   var matrix: Matrix? { Matrix(turned, columns: 4 * outputs) }
 
-  init(_ device: CPUDevice, _ stage: DecoderWeights.Stage) throws(MedDINOError) {
-    inputs = stage.weight.shape[0]
+  init(_ device: CPUDevice, _ stage: DecoderWeights.Stage, _ rows: Range<Int>) throws(MedDINOError) {
+    inputs = rows.count
     outputs = stage.weight.shape[1]
-    turned = try Tensor([inputs, 4 * outputs], in: device.budget, "decoder weight")
-    guard let from = stage.weight.floats.baseAddress, let to = turned.floats.baseAddress else { return }
-    let outputs = outputs
+    turned = try device.scratch.tensor([inputs, 4 * outputs], "decoder weight")
+    guard let base = stage.weight.floats.baseAddress, let to = turned.floats.baseAddress else { return }
+    let (from, outputs) = (base + rows.lowerBound * 4 * outputs, outputs)
     device.pool.forBlocks(of: inputs, grain: 16) { rows in
       for row in rows {
         let (source, target) = (from + row * 4 * outputs, to + row * 4 * outputs)
@@ -91,21 +93,32 @@ struct DecoderStageWeight {
     }
   }
 
-  /// target [inputs, outputs, 2, 2] += gradient [inputs, (ky, kx, output)].
-  static func add(_ gradient: Tensor, to target: Tensor, _ device: CPUDevice) {
-    let outputs = target.shape[1]
-    guard let from = gradient.floats.baseAddress, let to = target.floats.baseAddress else { return }
-    device.pool.forBlocks(of: target.shape[0], grain: 16) { rows in
-      for row in rows {
-        let (source, target) = (from + row * 4 * outputs, to + row * 4 * outputs)
-        for output in 0..<outputs {
-          for quadrant in 0..<4 { target[output * 4 + quadrant] += source[quadrant * outputs + output] }
+  /// [inputs, outputs, 2, 2] becomes [inputs, (ky, kx, output)] in place, or back. rows: a row of scratch for every thread.
+  static func turn(_ matrix: Tensor, back: Bool, rows: Tensor, _ device: CPUDevice) {
+    let (count, n) = (matrix.shape[0], matrix.shape[1])
+    let outputs = n / 4
+    guard let base = matrix.floats.baseAddress, let scratch = rows.floats.baseAddress else { return }
+    let width = rows.shape[1]
+    device.forEachLane(count) { lane, index in
+      let (row, copy) = (base + index * n, scratch + lane * width)
+      copy.update(from: row, count: n)
+      for output in 0..<outputs {
+        for quadrant in 0..<4 {
+          let (plain, turned) = (output * 4 + quadrant, quadrant * outputs + output)
+          if back { row[plain] = copy[turned] } else { row[turned] = copy[plain] }
         }
       }
     }
   }
 
-  func repeatedBias(_ bias: Tensor, _ budget: MemoryBudget) throws(MedDINOError) -> Tensor {
+  /// The rows of each of `count` taps.
+  static func parts(_ stage: DecoderWeights.Stage, _ count: Int) -> [Range<Int>] {
+    let width = stage.weight.shape[0] / count
+    return (0..<count).map { $0 * width..<($0 + 1) * width }
+  }
+
+  static func repeatedBias(_ bias: Tensor, _ budget: MemoryBudget) throws(MedDINOError) -> Tensor {
+    let outputs = bias.count
     let repeated = try Tensor([4 * outputs], in: budget, "decoder bias")
     let (from, to) = (bias.floats, repeated.floats)
     for i in 0..<4 * outputs { to[i] = from[i % outputs] }

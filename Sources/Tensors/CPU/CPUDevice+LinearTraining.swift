@@ -5,8 +5,13 @@ extension CPUDevice: TrainingDevice {
   public func linear(
     _ input: Tensor, weight: Tensor, bias: Tensor?, precision: Precision, into output: Tensor
   ) throws(MedDINOError) {
-    let layer = try pack(weight: weight, bias: bias, precision: precision)
+    let outputs = weight.shape[0]
+    let inputs = weight.count / max(outputs, 1)
+    guard let matrix = Matrix(weight, columns: inputs) else { return }
+    let packed = try panels(matrix, columns: outputs, depth: inputs, turned: false, precision)
+    let layer = CPUPackedLinear(outputs: outputs, inputs: inputs, precision: precision, weight: packed.buffer, bias: bias)
     try linear(input, layer, into: output, .none)
+    withExtendedLifetime(weight) {}
   }
 
   public func linearBackward(
@@ -45,7 +50,7 @@ extension CPUDevice: TrainingDevice {
   ) throws(MedDINOError) {
     let grain = max(Self.partialWork / max(columns, 1), (rows + Self.mostPartials - 1) / Self.mostPartials, 1)
     let blocks = (rows + grain - 1) / grain
-    let sums = try budget.allocate(blocks * count * MemoryLayout<Float>.size, "partial sums")
+    let sums = try scratch.buffer(blocks * count * MemoryLayout<Float>.size, "partial sums")
     guard let partial = sums.elements(Float.self).baseAddress else { return }
     let kernels = kernels
     pool.forEach(blocks) { block in

@@ -29,7 +29,7 @@ struct ProductPanels {
 extension CPUDevice {
   /// Panels for columns · rows: `weight` is [columns, depth], or [depth, columns] when `turned`.
   func panels(_ weight: Matrix, columns: Int, depth: Int, turned: Bool, _ precision: Precision) throws(MedDINOError) -> ProductPanels {
-    let buffer = try budget.allocate(packedBytes(columns, depth, precision), "packed factor")
+    let buffer = try scratch.buffer(packedBytes(columns, depth, precision), "packed factor")
     fill(buffer, with: weight, columns: columns, depth: depth, turned: turned, precision)
     return ProductPanels(buffer: buffer, columns: columns, depth: depth, precision: precision)
   }
@@ -56,14 +56,14 @@ extension CPUDevice {
   ) throws(MedDINOError) {
     let tiling = ProductTiling(rows: rows, columns: panels.columns, narrowest: narrowest)
     let scratchBytes = productScratch(depth: panels.depth, panels.precision)
-    let scratch = try budget.allocate(scratchBytes * laneCount(tiling.count), "product scratch")
+    let own = try scratch.buffer(scratchBytes * laneCount(tiling.count), "product scratch")
     forEachLane(tiling.count) { lane, task in
       let tile = tiling[task]
       var args = arguments(left, turned: turned, panels, tile, bias: bias)
       args.c = UnsafeMutableRawPointer(target + tile.rows.lowerBound * stride + tile.columns.lowerBound)
       args.ldc = Int64(stride)
       args.accumulate = adds ? 1 : 0
-      multiply(&args, panels.precision, scratch: scratch.pointer + lane * scratchBytes)
+      multiply(&args, panels.precision, scratch: own.pointer + lane * scratchBytes)
     }
   }
 
@@ -120,14 +120,14 @@ extension CPUDevice {
     let scratchBytes = productScratch(depth: Self.smallDepth, precision)
     let packedSize = packedBytes(columns, Self.smallDepth, precision)
     let laneBytes = scratchBytes + (packedSize + 63) / 64 * 64
-    let scratch = try budget.allocate(laneBytes * laneCount(pieces), "product scratch")
-    let sums = try budget.allocate(pieces * rows * columns * MemoryLayout<Float>.size, "partial sums")
+    let lanes = try scratch.buffer(laneBytes * laneCount(pieces), "product scratch")
+    let sums = try scratch.buffer(pieces * rows * columns * MemoryLayout<Float>.size, "partial sums")
     guard let partial = sums.elements(Float.self).baseAddress else { return }
     let kernels = kernels
     forEachLane(pieces) { lane, piece in
       let from = piece * Self.smallDepth
       let count = min(Self.smallDepth, depth - from)
-      let own = scratch.pointer + lane * laneBytes
+      let own = lanes.pointer + lane * laneBytes
       let packed = own + scratchBytes
       let source = right.advanced(row: from)
       let pack = precision == .float32 ? kernels.pack_f32_columns : kernels.pack_bf16_columns

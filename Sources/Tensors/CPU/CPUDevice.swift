@@ -10,6 +10,8 @@ public final class CPUDevice: Device {
   public let pool: ThreadPool
   public let instructionSet: InstructionSet
   let table: KernelTable
+  /// What training operations need for the length of a call; it stays with the device.
+  let scratch: ScratchPool
   var kernels: ck_kernels { table.pointer.pointee }
 
   /// Throws: `.unsupported` when the processor lacks the instruction set.
@@ -19,6 +21,7 @@ public final class CPUDevice: Device {
     }
     self.pool = pool
     self.budget = budget
+    scratch = ScratchPool(budget)
     self.instructionSet = instructionSet
     table = KernelTable(pointer: pointer)
   }
@@ -30,6 +33,7 @@ public final class CPUDevice: Device {
   private init(pool: ThreadPool, budget: MemoryBudget, instructionSet: InstructionSet, table: KernelTable) {
     self.pool = pool
     self.budget = budget
+    scratch = ScratchPool(budget)
     self.instructionSet = instructionSet
     self.table = table
   }

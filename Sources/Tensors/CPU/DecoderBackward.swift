@@ -22,6 +22,7 @@ final class DecoderBackward {
     let before, after, slope: UnsafeMutablePointer<Float>
     /// What the pointers point to.
     let maps: [Tensor]
+    /// The parameter's own, in the order [inputs, (quadrant, output)] until the end.
     var weightGradient: Tensor?
     /// Conv bias, norm weight, norm bias, each [outputs].
     let sums: Tensor
@@ -30,7 +31,10 @@ final class DecoderBackward {
   private let device: CPUDevice
   private let precision: Precision
   private let taps: Int
-  private let needsWeights, needsTaps: Bool
+  private let needsTaps: Bool
+  private let gradients: DecoderWeights?
+  /// A row of a stage's weight for every thread.
+  private let rows: Tensor
   private let classes, channels: Int
   private var stages: [Stage] = []
   private let wideCount: Int
@@ -41,13 +45,13 @@ final class DecoderBackward {
 
   init(
     _ device: CPUDevice, _ weights: DecoderWeights, taps: Int, patches: Int, _ precision: Precision, needsTaps: Bool,
-    needsWeights: Bool, _ workspace: Workspace
+    gradients: DecoderWeights?, _ workspace: Workspace
   ) throws(MedDINOError) {
     self.device = device
     self.precision = precision
     self.taps = taps
     self.needsTaps = needsTaps
-    self.needsWeights = needsWeights
+    self.gradients = gradients
     wideCount = min(Self.wideStages, weights.stages.count)
     classes = weights.headWeight.shape[0]
     channels = weights.headWeight.shape[1]
@@ -59,43 +63,45 @@ final class DecoderBackward {
     headBiasGradient = try Tensor([classes], in: device.budget, "decoder head gradient")
     device.fill(headWeightGradient, 0)
     device.fill(headBiasGradient, 0)
+    let widest = weights.stages.map { 4 * $0.weight.shape[1] }.max() ?? 0
+    rows = try device.scratch.tensor([device.pool.width, widest], "decoder weight rows")
     pixelOrder = try DecoderRun.order(stages: weights.stages.count, device.budget)
     for (index, stage) in weights.stages.enumerated() {
       let tokens = min(index < wideCount ? DecoderRun.groupTokens : Self.partTokens, patches)
       stages.append(try makeStage(index, stage, rows: tokens << (2 * index), workspace))
+    }
+    for stage in stages {
+      if let gradient = stage.weightGradient { DecoderStageWeight.turn(gradient, back: false, rows: rows, device) }
     }
   }
 
   private func makeStage(
     _ index: Int, _ stage: DecoderWeights.Stage, rows: Int, _ workspace: Workspace
   ) throws(MedDINOError) -> Stage {
-    let turned = try DecoderStageWeight(device, stage)
-    let (inputs, outputs, n) = (turned.inputs, turned.outputs, 4 * turned.outputs)
+    let (inputs, outputs) = (stage.weight.shape[0], stage.weight.shape[1])
+    let n = 4 * outputs
     var maps: [Tensor] = []
-    for name in ["before", "after", "gradient"] { maps.append(try workspace.tensor("decoder \(name) \(index)", [rows, n])) }
+    for name in ["before", "stage", "gradient"] {  // "stage" is the forward's, which has ended
+      maps.append(try workspace.tensor("decoder \(name) \(index)", [rows, n]))
+    }
     let sums = try Tensor([3 * outputs], in: device.budget, "decoder gradient")
     device.fill(sums, 0)
-    guard let before = maps[0].floats.baseAddress, let after = maps[1].floats.baseAddress, let slope = maps[2].floats.baseAddress,
-      let matrix = turned.matrix
-    else { throw MedDINOError(.internal, "a decoder stage without channels") }
+    guard let before = maps[0].floats.baseAddress, let after = maps[1].floats.baseAddress, let slope = maps[2].floats.baseAddress else {
+      throw MedDINOError(.internal, "a decoder stage without channels")
+    }
     var made = Stage(
-      inputs: inputs, outputs: outputs, bias: try turned.repeatedBias(stage.bias, device.budget), normWeight: stage.normWeight,
+      inputs: inputs, outputs: outputs, bias: try DecoderStageWeight.repeatedBias(stage.bias, device.budget), normWeight: stage.normWeight,
       normBias: stage.normBias, before: before, after: after, slope: slope, maps: maps, sums: sums)
-    let parts = index == 0 ? taps : 1
-    let width = inputs / parts
-    for part in 0..<parts {
-      let rows = matrix.advanced(row: part * width)
-      made.forward.append(try device.panels(rows, columns: n, depth: width, turned: true, precision))
+    for rows in DecoderStageWeight.parts(stage, index == 0 ? taps : 1) {
+      let turned = try DecoderStageWeight(device, stage, rows)
+      guard let matrix = turned.matrix else { continue }
+      made.forward.append(try device.panels(matrix, columns: n, depth: rows.count, turned: true, precision))
       if index > 0 || needsTaps {
-        made.backward.append(try device.panels(rows, columns: width, depth: n, turned: false, precision))
+        made.backward.append(try device.panels(matrix, columns: rows.count, depth: n, turned: false, precision))
       }
+      withExtendedLifetime(turned) {}
     }
-    if needsWeights {
-      let gradient = try Tensor([inputs, n], in: device.budget, "decoder weight gradient")
-      device.fill(gradient, 0)
-      made.weightGradient = gradient
-    }
-    withExtendedLifetime(turned) {}
+    if let gradient = gradients?.stages[index].weight { made.weightGradient = gradient.reshaped([inputs, n]) }
     return made
   }
 
@@ -221,7 +227,7 @@ final class DecoderBackward {
     let rows = tokens.count << (2 * stages.count)
     guard let outer = Matrix(headSlope, columns: classes) else { return }
     gather(tokens, grid, logits)
-    if needsWeights {
+    if gradients != nil {
       if let target = headWeightGradient.floats.baseAddress {
         try device.addTurnedProduct(
           outer, rows: classes, Matrix(pixels.pointer, stride: channels), columns: channels, depth: rows, precision, to: target,
@@ -256,9 +262,16 @@ final class DecoderBackward {
 
   // MARK: the sums
 
-  func addGradients(to gradients: DecoderWeights) {
+  /// Gives the weights' gradients the order of their parameters again: the last thing done with them, come what may.
+  func turnBack() {
+    for stage in stages {
+      if let gradient = stage.weightGradient { DecoderStageWeight.turn(gradient, back: true, rows: rows, device) }
+    }
+  }
+
+  /// The smaller sums.
+  func addSums(to gradients: DecoderWeights) {
     for (stage, target) in zip(stages, gradients.stages) {
-      if let gradient = stage.weightGradient { DecoderStageWeight.add(gradient, to: target.weight, device) }
       let outputs = stage.outputs
       device.add(stage.sums.rows(0..<outputs), factor: 1, to: target.bias)
       device.add(stage.sums.rows(outputs..<2 * outputs), factor: 1, to: target.normWeight)
