@@ -25,11 +25,8 @@ public final class MetricsStream {
     guard descriptor >= 0 else { throw .io("\(path): \(systemMessage(errno))") }
     self.path = path
     length = kept
-    guard ftruncate(descriptor, off_t(kept)) == 0 else {
-      let code = errno
-      close(descriptor)
-      throw .io("\(path): \(systemMessage(code))")
-    }
+    // From here on every property is set: a throw runs deinit, which closes.
+    guard ftruncate(descriptor, off_t(kept)) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
   }
   deinit { close(descriptor) }
 

@@ -42,15 +42,12 @@ public final class FeatureCache {
     capacity = (limit - Self.headSize) / slot
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw .io("\(path): \(systemMessage(errno))") }
+    // Every property is set: a throw runs deinit, which closes.
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let code = errno
-      close(descriptor)
       throw code == EWOULDBLOCK ? .state("\(path): another run uses the feature cache") : .io("\(path): \(systemMessage(code))")
     }
-    do throws(MedDINOError) { try load(head: Self.magic + Self.digest(Array("\(identity)\n\(valueCount)".utf8))) } catch {
-      close(descriptor)
-      throw error
-    }
+    try load(head: Self.magic + Self.digest(Array("\(identity)\n\(valueCount)".utf8)))
   }
   deinit { close(descriptor) }
 
