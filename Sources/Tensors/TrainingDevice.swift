@@ -70,16 +70,17 @@ public protocol TrainingDevice: Device {
 
   // MARK: decoder and loss
 
-  /// `Device.decode` with plain weights; taps as there.
+  /// `Device.decode` with plain weights; taps as there. kept: for none, some or all of the first stages the convolution's output before
+  /// the norm, [batch · patches, 4^(stage + 1) · outputs] in the device's order of pixels, written for `decodeBackward`.
   func decode(
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, weights: DecoderWeights, precision: Precision, into logits: Tensor,
-    workspace: Workspace, control: RunControl
+    keeping kept: [Tensor], workspace: Workspace, control: RunControl
   ) throws(MedDINOError)
-  /// Of `decode`: every group of tokens is computed again from the taps. tapGradients [batch, prefix + patches, dim] are written (zero for
+  /// Of `decode`: stages of which nothing was kept are computed again, group by group of tokens. tapGradients [batch, prefix + patches, dim] are written (zero for
   /// the prefix), nil where no tap needs one; `gradients` has the shapes of the weights and is added to.
   func decodeBackward(
     _ logitsGradient: Tensor, taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, weights: DecoderWeights, precision: Precision,
-    tapGradients: [Tensor]?, gradients: DecoderWeights?, workspace: Workspace, control: RunControl
+    kept: [Tensor], tapGradients: [Tensor]?, gradients: DecoderWeights?, workspace: Workspace, control: RunControl
   ) throws(MedDINOError)
 
   /// Dice + cross entropy (or Dice + binary cross entropy) of logits [batch, heads, H, W] and, when `gradient` is given, its gradient with

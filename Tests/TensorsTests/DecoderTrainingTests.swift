@@ -61,6 +61,21 @@ import Testing
     }
   }
 
+  /// What the forward keeps of a stage spares computing it again, and changes no bit.
+  @Test(arguments: [Precision.float32, .bfloat16]) func keptStagesGiveTheSameBits(precision: Precision) throws {
+    for device in try trainingDevices(threads: 2) {
+      for form in Self.forms + [Form(taps: 2, dim: 20, stages: 3, classes: 3, rows: 5, columns: 96, batch: 2)] {
+        var sample = try Sample(form, device)
+        let (logits, taps, gradients) = try sample.run(precision)
+        let plain = ([logits] + taps + gradients).map { $0.floatArray() }
+        for kept in 1...form.stages {
+          let (logits, taps, gradients) = try sample.run(precision, keeping: kept)
+          #expect(([logits] + taps + gradients).map { $0.floatArray() } == plain, "\(device.name) \(form), \(kept) kept")
+        }
+      }
+    }
+  }
+
   @Test func partsThatNobodyWantsAreLeftOut() throws {
     guard let device = try trainingDevices().last else { return }
     let form = Self.forms[1]
@@ -136,14 +151,16 @@ private struct Sample {
 
   /// Logits, tap gradients (begun at 7, for they are written) and weight gradients (begun at 1, for they are added to).
   mutating func run(
-    _ precision: Precision, taps wantsTaps: Bool = true, weights wantsWeights: Bool = true
+    _ precision: Precision, taps wantsTaps: Bool = true, weights wantsWeights: Bool = true, keeping keptStages: Int = 0
   ) throws -> (Tensor, [Tensor], [Tensor]) {
+    let device = device
     let workspace = Workspace(device.budget)
     let logits = try device.zeros(outer.shape)
+    let patches = taps[0].shape[0] * form.rows * form.columns
+    let kept = try (0..<keptStages).map { try device.zeros([patches, weights.stages[$0].weight.shape[1] << (2 * ($0 + 1))]) }
     try device.decode(
       taps, prefixTokens: form.prefix, rows: form.rows, columns: form.columns, weights: weights, precision: precision, into: logits,
-      workspace: workspace, control: RunControl())
-    let device = device
+      keeping: kept, workspace: workspace, control: RunControl())
     func filled(_ value: Float, _ like: Tensor) throws -> Tensor {
       try device.tensor([Float](repeating: value, count: like.count), like.shape)
     }
@@ -156,7 +173,7 @@ private struct Sample {
       }, headWeight: try filled(1, weights.headWeight), headBias: try filled(1, weights.headBias))
     try device.decodeBackward(
       outer, taps: taps, prefixTokens: form.prefix, rows: form.rows, columns: form.columns, weights: weights, precision: precision,
-      tapGradients: wantsTaps ? tapGradients : nil, gradients: wantsWeights ? gradients : nil, workspace: workspace,
+      kept: kept, tapGradients: wantsTaps ? tapGradients : nil, gradients: wantsWeights ? gradients : nil, workspace: workspace,
       control: RunControl())
     return (logits, tapGradients, Self.flat(gradients))
   }

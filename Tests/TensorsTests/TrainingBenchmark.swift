@@ -92,13 +92,14 @@ import Testing
     let work = Double(rows * columns * perToken) * 1e-9
     try measure("decoder \(precision)", work) {
       try device.decode(
-        taps, prefixTokens: 0, rows: rows, columns: columns, weights: plain, precision: precision, into: logits, workspace: workspace,
+        taps, prefixTokens: 0, rows: rows, columns: columns, weights: plain, precision: precision, into: logits, keeping: [],
+        workspace: workspace,
         control: RunControl())
     }
     try measure("decoder backward, with the forward computed again, \(precision)", 3 * work) {
       try device.decodeBackward(
         logits, taps: taps, prefixTokens: 0, rows: rows, columns: columns, weights: plain, precision: precision,
-        tapGradients: tapGradients, gradients: gradients, workspace: workspace, control: RunControl())
+        kept: [], tapGradients: tapGradients, gradients: gradients, workspace: workspace, control: RunControl())
     }
   }
 }

@@ -182,7 +182,8 @@ public final class FineTuner {
     }
     let grid = network.encoder.grid(height: images.shape[2], width: images.shape[3])
     let taps = try roundedFeatures(images, stage: stage)
-    return try network.logits(taps: taps.map { Variable($0) }, rows: grid.rows, columns: grid.columns, on: tape)
+    return try network.logits(
+      taps: taps.map { Variable($0) }, rows: grid.rows, columns: grid.columns, on: tape, recompute: settings.recompute)
   }
 
   /// Batch `index` of the update, taken from the loader once: after an update that did not come about it is there again.

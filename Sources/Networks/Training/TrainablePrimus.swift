@@ -37,7 +37,7 @@ public final class TrainablePrimus {
 
   /// Logits [batch, classes, H / p · p, W / p · p] of images [batch, 1 or in_chans, H, W]. One channel is repeated to in_chans.
   ///
-  /// `draws`: nil for an evaluation forward. `recompute`: as in `TrainableEncoder.tokens`.
+  /// `draws`: nil for an evaluation forward. `recompute`: as in `TrainableEncoder.tokens` and `Tape.decode`.
   /// Throws: `.shape`, `.outOfMemory`, `.cancelled`.
   public func logits(
     _ images: Variable, draws: VisionTransformer.TrainingDraws? = nil, on tape: Tape, recompute: Bool = false
@@ -47,7 +47,7 @@ public final class TrainablePrimus {
     let whole = tape.control
     tape.control = whole.part(Self.encoderShare, 1)
     defer { tape.control = whole }
-    return try logits(taps: taps, rows: grid.rows, columns: grid.columns, on: tape)
+    return try logits(taps: taps, rows: grid.rows, columns: grid.columns, on: tape, recompute: recompute)
   }
 
   /// The normalised taps, in block order, each [batch, prefix + patches, dim]. Of a frozen encoder they depend on the images alone, and
@@ -56,9 +56,11 @@ public final class TrainablePrimus {
     try tape.withoutRecording { () throws(MedDINOError) in try taps(Variable(images), on: tape) }.map(\.value)
   }
 
-  /// The decoder alone, on normalised taps.
+  /// The decoder alone, on normalised taps. `recompute`: as in `Tape.decode`.
   /// Throws: `.shape`, `.outOfMemory`, `.cancelled`.
-  public func logits(taps: [Variable], rows: Int, columns: Int, on tape: Tape) throws(MedDINOError) -> Variable {
+  public func logits(
+    taps: [Variable], rows: Int, columns: Int, on tape: Tape, recompute: Bool = false
+  ) throws(MedDINOError) -> Variable {
     let (prefix, dim) = (configuration.encoder.prefixTokens, configuration.encoder.embedDim)
     guard taps.count == configuration.taps.count, let batch = taps.first?.shape[0],
       taps.allSatisfy({ $0.shape == [batch, prefix + rows * columns, dim] })
@@ -72,7 +74,7 @@ public final class TrainablePrimus {
           weight: tape.variable($0.weight), bias: tape.variable($0.bias), normWeight: tape.variable($0.normWeight),
           normBias: tape.variable($0.normBias))
       }, headWeight: tape.variable(head.weight), headBias: tape.variable(head.bias))
-    return try tape.decode(taps, prefixTokens: prefix, rows: rows, columns: columns, variables)
+    return try tape.decode(taps, prefixTokens: prefix, rows: rows, columns: columns, variables, recompute: recompute)
   }
 
   private func taps(

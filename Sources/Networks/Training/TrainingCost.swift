@@ -22,13 +22,14 @@ public struct TrainingCost: Equatable, Sendable {
     _ configuration: Primus.Configuration, adaptation: Adaptation = .full, batch: Int, height: Int, width: Int, recompute: Bool = false,
     isAugmented: Bool = true, threads: Int
   ) {
-    let sizes = Sizes(configuration, adaptation, batch: batch, height: height, width: width, isAugmented: isAugmented)
+    let sizes = Sizes(
+      configuration, adaptation, batch: batch, height: height, width: width, isAugmented: isAugmented, recompute: recompute)
     parameters = sizes.parameters * 4
     gradients = sizes.trained * 4
     moments = sizes.trained * 8
     let blocks =
       recompute ? sizes.trainedBlocks * sizes.stream + (sizes.trainedBlocks > 0 ? sizes.block : 0) : sizes.trainedBlocks * sizes.block
-    activations = (blocks + sizes.taps + sizes.images) * 4
+    activations = (blocks + sizes.taps + sizes.images + sizes.maps) * 4
     working = (sizes.walk + sizes.decoder + sizes.products) * 4 + threads * Sizes.laneBytes
     let forward = NetworkCost(configuration, height: height, width: width, threads: threads)
     let walked = forward.blockFlops * Double(sizes.trainedBlocks) / Double(configuration.encoder.depth)
@@ -43,16 +44,20 @@ private struct Sizes {
   /// [batch, tokens, dim], and what one trained block keeps.
   let stream, block: Int
   let taps, images: Int
+  /// Of the decoder.
+  let maps: Int
   /// Gradients of activations of the widest operations, and the memory of attention.
   let walk: Int
-  /// Logits, their gradient, the maps of token groups, the weights in three layouts.
+  /// Logits, their gradient, the maps of token groups, the weights packed for both directions.
   let decoder: Int
   /// Packed factors of the largest product.
   let products: Int
   /// Scratch of one thread.
   static let laneBytes = 1 << 20
 
-  init(_ configuration: Primus.Configuration, _ adaptation: Adaptation, batch: Int, height: Int, width: Int, isAugmented: Bool) {
+  init(
+    _ configuration: Primus.Configuration, _ adaptation: Adaptation, batch: Int, height: Int, width: Int, isAugmented: Bool, recompute: Bool
+  ) {
     let e = configuration.encoder
     let patches = (height / e.patchSize) * (width / e.patchSize)
     let tokens = patches + e.prefixTokens
@@ -79,6 +84,9 @@ private struct Sizes {
     let frozenWalk = 3 * stream + rows * max(3 * e.embedDim, e.hiddenDim)
     let trainedWalk = (configuration.taps.count + 3) * stream + rows * (3 * e.embedDim + 2 * e.hiddenDim) + 8 * tokens * e.embedDim
     walk = trainedBlocks > 0 ? trainedWalk : frozenWalk
+    let channels = configuration.decoder.channels
+    let perToken = (1..<configuration.decoder.stages).reduce(0) { $0 + channels[$1] << (2 * $1) }
+    maps = recompute ? 0 : batch * patches * perToken
     decoder = Self.decoder(configuration.decoder, batch: batch, patches: patches, weights: decoderCount)
     products = max(e.embedDim * max(3 * e.embedDim, e.hiddenDim), min(batch * tokens, 3072) * max(e.embedDim, e.hiddenDim))
   }
@@ -88,8 +96,8 @@ private struct Sizes {
     var maps = 0
     for stage in 0..<decoder.stages {
       let group = min(patches, stage < 2 ? 448 : 56)
-      maps += 4 * (group << (2 * stage)) * 4 * decoder.channels[stage + 1]
+      maps += 3 * (group << (2 * stage)) * 4 * decoder.channels[stage + 1]
     }
-    return 2 * batch * decoder.classes * pixels + maps + 3 * weights
+    return 2 * batch * decoder.classes * pixels + maps + 2 * weights
   }
 }

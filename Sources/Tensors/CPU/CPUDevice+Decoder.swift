@@ -6,6 +6,16 @@ extension CPUDevice {
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, _ decoder: PackedDecoder, into logits: Tensor,
     workspace: Workspace, control: RunControl, progress: ClosedRange<Double>
   ) throws(MedDINOError) {
+    try decode(
+      taps, prefixTokens: prefixTokens, rows: rows, columns: columns, decoder, into: logits, keeping: [], workspace: workspace,
+      control: control, progress: progress)
+  }
+
+  /// `kept`: as in `TrainingDevice.decode`.
+  func decode(
+    _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, _ decoder: PackedDecoder, into logits: Tensor, keeping kept: [Tensor],
+    workspace: Workspace, control: RunControl, progress: ClosedRange<Double>
+  ) throws(MedDINOError) {
     let run = try DecoderRun(self, decoder, patches: rows * columns, workspace)
     let (batch, perImage, dim) = (taps[0].shape[0], taps[0].shape[1], taps[0].shape[2])
     for image in 0..<batch {
@@ -19,7 +29,7 @@ extension CPUDevice {
         let done = (Double(image) + Double(token) / Double(rows * columns)) / Double(batch)
         try control.update(progress.lowerBound + (progress.upperBound - progress.lowerBound) * done)
         let count = min(DecoderRun.groupTokens, rows * columns - token)
-        run.decodeGroup(inputs, token..<token + count, grid, target)
+        run.decodeGroup(inputs, token..<token + count, grid, target, DecoderRun.images(kept, image, of: batch))
         token += count
       }
     }
@@ -98,13 +108,22 @@ struct DecoderRun {
     return result
   }
 
-  /// inputs: per tap, the image's patch tokens [patches, dim]; writes the logits of the tokens of the range.
-  func decodeGroup(_ inputs: [UnsafePointer<Float>], _ tokens: Range<Int>, _ grid: Grid, _ logits: UnsafeMutablePointer<Float>) {
+  /// The part of each kept map that belongs to an image.
+  static func images(_ kept: [Tensor], _ image: Int, of batch: Int) -> [UnsafeMutablePointer<Float>] {
+    kept.compactMap { map in map.floats.baseAddress.map { $0 + image * (map.count / batch) } }
+  }
+
+  /// inputs: per tap, the image's patch tokens [patches, dim]; writes the logits of the tokens of the range, and what is kept of the
+  /// first stages.
+  func decodeGroup(
+    _ inputs: [UnsafePointer<Float>], _ tokens: Range<Int>, _ grid: Grid, _ logits: UnsafeMutablePointer<Float>,
+    _ kept: [UnsafeMutablePointer<Float>]
+  ) {
     var current: UnsafePointer<Float>?
     var rows = tokens.count
     for index in 0..<wideCount {
       let sources = index == 0 ? inputs.enumerated().map { $1 + tokens.lowerBound * layers[0][$0].inputs } : [current].compactMap { $0 }
-      wideStage(index, sources, rows: rows, into: wide[index])
+      wideStage(index, sources, rows: rows, keeping: place(kept, index, tokens.lowerBound), into: wide[index])
       current = wide[index].floats.baseAddress.map { UnsafePointer($0) }
       rows *= 4
     }
@@ -114,15 +133,23 @@ struct DecoderRun {
     device.forEachLane(pieces) { lane, piece in
       let first = piece * Self.laneTokens
       let count = min(Self.laneTokens, tokens.count - first)
-      let pixels = narrowStages(lane, entry + first * perToken, tokens: count)
-      writeHead(lane, pixels, tokens.lowerBound + first..<tokens.lowerBound + first + count, grid, logits)
+      let range = tokens.lowerBound + first..<tokens.lowerBound + first + count
+      writeHead(lane, narrowStages(lane, entry + first * perToken, range, kept), range, grid, logits)
     }
   }
 
-  private func wideStage(_ index: Int, _ sources: [UnsafePointer<Float>], rows: Int, into output: Tensor) {
+  /// Where a stage's convolution of a token is kept, if it is.
+  private func place(_ kept: [UnsafeMutablePointer<Float>], _ index: Int, _ token: Int) -> UnsafeMutablePointer<Float>? {
+    index < kept.count ? kept[index] + token * (decoder.stages[index].outputs << (2 * (index + 1))) : nil
+  }
+
+  private func wideStage(
+    _ index: Int, _ sources: [UnsafePointer<Float>], rows: Int, keeping kept: UnsafeMutablePointer<Float>?, into output: Tensor
+  ) {
     let stage = decoder.stages[index]
     let n = 4 * stage.outputs
-    guard let target = output.floats.baseAddress else { return }
+    guard let result = output.floats.baseAddress else { return }
+    let target = kept ?? result
     let tiling = ProductTiling(rows: rows, columns: n)
     device.forEachLane(tiling.count) { lane, task in
       let tile = tiling[task]
@@ -136,34 +163,38 @@ struct DecoderRun {
       }
     }
     device.pool.forBlocks(of: rows, grain: 64) { block in
-      finish(stage, target + block.lowerBound * n, rows: block.count)
+      finish(stage, target + block.lowerBound * n, rows: block.count, into: result + block.lowerBound * n)
     }
   }
   private func bias(_ stage: PackedDecoder.Stage, from column: Int) -> UnsafePointer<Float>? {
     stage.bias.floats.baseAddress.map { UnsafePointer($0 + column) }
   }
 
-  /// LayerNorm over channels and GELU of rows [rows * 4, outputs], in place.
-  private func finish(_ stage: PackedDecoder.Stage, _ x: UnsafeMutablePointer<Float>, rows: Int) {
+  /// LayerNorm over channels and GELU of rows [rows * 4, outputs]; the result may take the place of its source.
+  private func finish(_ stage: PackedDecoder.Stage, _ x: UnsafeMutablePointer<Float>, rows: Int, into result: UnsafeMutablePointer<Float>) {
+    if result != x { result.update(from: x, count: 4 * rows * stage.outputs) }
     device.kernels.layer_norm_gelu(
-      x, stage.normWeight.floats.baseAddress, stage.normBias.floats.baseAddress, Int64(4 * rows), Int64(stage.outputs), 1e-6)
+      result, stage.normWeight.floats.baseAddress, stage.normBias.floats.baseAddress, Int64(4 * rows), Int64(stage.outputs), 1e-6)
   }
 
-  private func narrowStages(_ lane: Int, _ entry: UnsafePointer<Float>, tokens: Int) -> UnsafePointer<Float> {
+  private func narrowStages(
+    _ lane: Int, _ entry: UnsafePointer<Float>, _ tokens: Range<Int>, _ kept: [UnsafeMutablePointer<Float>]
+  ) -> UnsafePointer<Float> {
     var source = entry
     for index in wideCount..<decoder.stages.count {
       let stage = decoder.stages[index]
       let buffer = narrow[index - wideCount]
       guard let base = buffer.floats.baseAddress else { return source }
-      let target = base + lane * buffer.shape[1]
-      let rows = tokens << (2 * index)
+      let result = base + lane * buffer.shape[1]
+      let target = place(kept, index, tokens.lowerBound) ?? result
+      let rows = tokens.count << (2 * index)
       var args = device.productArguments(layers[index][0], rows: rows, columns: 0..<4 * stage.outputs)
       args.a = UnsafeRawPointer(source)
       args.bias = bias(stage, from: 0)
       args.c = UnsafeMutableRawPointer(target)
       device.multiply(&args, layers[index][0].precision, scratch: scratch.pointer + lane * scratchBytes)
-      finish(stage, target, rows: rows)
-      source = UnsafePointer(target)
+      finish(stage, target, rows: rows, into: result)
+      source = UnsafePointer(result)
     }
     return source
   }

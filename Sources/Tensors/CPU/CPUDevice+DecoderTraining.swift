@@ -4,23 +4,23 @@ public import Platform
 extension CPUDevice {
   public func decode(
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, weights: DecoderWeights, precision: Precision, into logits: Tensor,
-    workspace: Workspace, control: RunControl
+    keeping kept: [Tensor], workspace: Workspace, control: RunControl
   ) throws(MedDINOError) {
     let packed = try packDecoder(weights, taps: taps.count, precision)
     try decode(
-      taps, prefixTokens: prefixTokens, rows: rows, columns: columns, packed, into: logits, workspace: workspace, control: control,
-      progress: 0...1)
+      taps, prefixTokens: prefixTokens, rows: rows, columns: columns, packed, into: logits, keeping: kept, workspace: workspace,
+      control: control, progress: 0...1)
   }
 
   public func decodeBackward(
     _ logitsGradient: Tensor, taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, weights: DecoderWeights, precision: Precision,
-    tapGradients: [Tensor]?, gradients: DecoderWeights?, workspace: Workspace, control: RunControl
+    kept: [Tensor], tapGradients: [Tensor]?, gradients: DecoderWeights?, workspace: Workspace, control: RunControl
   ) throws(MedDINOError) {
     guard let first = taps.first, rows * columns > 0 else { return }
     let (batch, perImage, dim) = (first.shape[0], first.shape[1], first.shape[2])
     let run = try DecoderBackward(
       self, weights, taps: taps.count, patches: rows * columns, precision, needsTaps: tapGradients != nil,
-      gradients: gradients, workspace)
+      gradients: gradients, kept: kept.count, workspace)
     defer { run.turnBack() }
     let grid = DecoderRun.Grid(rows: rows, columns: columns, patch: 1 << weights.stages.count)
     for image in 0..<batch {
@@ -37,12 +37,12 @@ extension CPUDevice {
       while token < rows * columns {
         try control.check()
         let count = min(DecoderRun.groupTokens, rows * columns - token)
-        try run.group(inputs, token..<token + count, grid, planes, outputs)
+        try run.group(inputs, token..<token + count, grid, planes, DecoderRun.images(kept, image, of: batch), outputs)
         token += count
       }
     }
     if let gradients { run.addSums(to: gradients) }
-    withExtendedLifetime((logitsGradient, taps, weights, tapGradients, gradients)) {}
+    withExtendedLifetime((logitsGradient, taps, weights, kept, tapGradients, gradients)) {}
   }
 
   /// The plain weights as the decoder of inference multiplies by them.

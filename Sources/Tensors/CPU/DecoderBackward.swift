@@ -2,7 +2,7 @@ internal import CKernels
 internal import Glibc
 internal import Platform
 
-/// The decoder's backward over groups of tokens: a group's maps are computed again from the taps, so the full-resolution map never
+/// The decoder's backward over groups of tokens: what was not kept of a group's maps is computed again, so the full-resolution map never
 /// exists. The first stages keep a whole group; the later ones and the head go through it in parts, whose maps stay small. Every
 /// product is spread over all threads, and sums over tokens are added part by part, in order.
 final class DecoderBackward {
@@ -19,7 +19,9 @@ final class DecoderBackward {
     var backward: [ProductPanels] = []
     let bias, normWeight, normBias: Tensor
     /// Before the norm, after GELU, and the gradient of the latter, which becomes that of the former.
-    let before, after, slope: UnsafeMutablePointer<Float>
+    /// The first is the forward's where that was kept.
+    var before: UnsafeMutablePointer<Float>
+    let after, slope: UnsafeMutablePointer<Float>
     /// What the pointers point to.
     let maps: [Tensor]
     /// The parameter's own, in the order [inputs, (quadrant, output)] until the end.
@@ -45,7 +47,7 @@ final class DecoderBackward {
 
   init(
     _ device: CPUDevice, _ weights: DecoderWeights, taps: Int, patches: Int, _ precision: Precision, needsTaps: Bool,
-    gradients: DecoderWeights?, _ workspace: Workspace
+    gradients: DecoderWeights?, kept: Int, _ workspace: Workspace
   ) throws(MedDINOError) {
     self.device = device
     self.precision = precision
@@ -68,7 +70,7 @@ final class DecoderBackward {
     pixelOrder = try DecoderRun.order(stages: weights.stages.count, device.budget)
     for (index, stage) in weights.stages.enumerated() {
       let tokens = min(index < wideCount ? DecoderRun.groupTokens : Self.partTokens, patches)
-      stages.append(try makeStage(index, stage, rows: tokens << (2 * index), workspace))
+      stages.append(try makeStage(index, stage, rows: tokens << (2 * index), isKept: index < kept, workspace))
     }
     for stage in stages {
       if let gradient = stage.weightGradient { DecoderStageWeight.turn(gradient, back: false, rows: rows, device) }
@@ -76,13 +78,13 @@ final class DecoderBackward {
   }
 
   private func makeStage(
-    _ index: Int, _ stage: DecoderWeights.Stage, rows: Int, _ workspace: Workspace
+    _ index: Int, _ stage: DecoderWeights.Stage, rows: Int, isKept: Bool, _ workspace: Workspace
   ) throws(MedDINOError) -> Stage {
     let (inputs, outputs) = (stage.weight.shape[0], stage.weight.shape[1])
     let n = 4 * outputs
     var maps: [Tensor] = []
     for name in ["before", "stage", "gradient"] {  // "stage" is the forward's, which has ended
-      maps.append(try workspace.tensor("decoder \(name) \(index)", [rows, n]))
+      maps.append(try workspace.tensor("decoder \(name) \(index)", name == "before" && isKept ? [1, 1] : [rows, n]))
     }
     let sums = try Tensor([3 * outputs], in: device.budget, "decoder gradient")
     device.fill(sums, 0)
@@ -95,7 +97,7 @@ final class DecoderBackward {
     for rows in DecoderStageWeight.parts(stage, index == 0 ? taps : 1) {
       let turned = try DecoderStageWeight(device, stage, rows)
       guard let matrix = turned.matrix else { continue }
-      made.forward.append(try device.panels(matrix, columns: n, depth: rows.count, turned: true, precision))
+      if !isKept { made.forward.append(try device.panels(matrix, columns: n, depth: rows.count, turned: true, precision)) }
       if index > 0 || needsTaps {
         made.backward.append(try device.panels(matrix, columns: rows.count, depth: n, turned: false, precision))
       }
@@ -105,19 +107,21 @@ final class DecoderBackward {
     return made
   }
 
-  /// inputs: per tap, the image's patch tokens; logits: the gradient's planes of the image; outputs: the tap gradients or none.
+  /// inputs: per tap, the image's patch tokens; logits: the gradient's planes of the image; kept: the image's maps of the first stages;
+  /// outputs: the tap gradients or none.
   func group(
     _ inputs: [Matrix], _ tokens: Range<Int>, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>,
-    _ outputs: [UnsafeMutablePointer<Float>]
+    _ kept: [UnsafeMutablePointer<Float>], _ outputs: [UnsafeMutablePointer<Float>]
   ) throws(MedDINOError) {
     let sources = inputs.map { $0.advanced(row: tokens.lowerBound) }
     for index in 0..<wideCount {
+      if index < kept.count { take(kept, index, tokens.lowerBound) }
       try forward(index, index == 0 ? sources : [map(index - 1)], rows: tokens.count << (2 * index))
     }
     var first = 0
     while first < tokens.count {
       let count = min(Self.partTokens, tokens.count - first)
-      try part(tokens.lowerBound + first..<tokens.lowerBound + first + count, at: first, grid, logits)
+      try part(tokens.lowerBound + first..<tokens.lowerBound + first + count, at: first, grid, logits, kept)
       first += count
     }
     for index in (0..<wideCount).reversed() {
@@ -133,13 +137,14 @@ final class DecoderBackward {
 
   /// The later stages and the head of some tokens, forth and back; `at` is the first token's place in the group.
   private func part(
-    _ tokens: Range<Int>, at first: Int, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>
+    _ tokens: Range<Int>, at first: Int, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>, _ kept: [UnsafeMutablePointer<Float>]
   ) throws(MedDINOError) {
     let count = tokens.count
     let perToken = stages[wideCount - 1].outputs << (2 * wideCount)
     let entry = map(wideCount - 1, from: first * perToken)
     let entrySlope = stages[wideCount - 1].slope + first * perToken
     for index in wideCount..<stages.count {
+      if index < kept.count { take(kept, index, tokens.lowerBound) }
       try forward(index, [index == wideCount ? entry : map(index - 1)], rows: count << (2 * index))
     }
     let last = stages.count - 1
@@ -153,6 +158,11 @@ final class DecoderBackward {
     }
   }
 
+  /// What the forward kept of a stage, from a token on.
+  private func take(_ kept: [UnsafeMutablePointer<Float>], _ index: Int, _ token: Int) {
+    stages[index].before = kept[index] + token * (stages[index].outputs << (2 * (index + 1)))
+  }
+
   private func map(_ index: Int, from offset: Int = 0) -> Matrix {
     Matrix(UnsafePointer(stages[index].after) + offset, stride: stages[index].outputs)
   }
@@ -162,7 +172,7 @@ final class DecoderBackward {
   private func forward(_ index: Int, _ sources: [Matrix], rows: Int) throws(MedDINOError) {
     let stage = stages[index]
     let n = 4 * stage.outputs
-    for (tap, source) in sources.enumerated() {
+    for (tap, source) in sources.enumerated() where !stage.forward.isEmpty {
       let isLast = tap == sources.count - 1
       try device.multiply(
         source, rows: rows, stage.forward[tap], bias: isLast ? stage.bias.floats.baseAddress.map { UnsafePointer($0) } : nil,

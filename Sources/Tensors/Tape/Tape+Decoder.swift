@@ -33,21 +33,28 @@ public struct DecoderVariables {
 }
 
 extension Tape {
-  /// The whole Primus decoder as one operation. Only the taps are kept: the backward computes every group of tokens again.
+  /// The whole Primus decoder as one operation. Kept are the taps and the convolutions of all stages but the last, whose map is the largest:
+  /// the backward computes it again, group by group of tokens. `recompute` keeps the taps alone.
   ///
   /// Shapes: taps [batch, prefix + rows · columns, dim], logits [batch, classes, rows · patch, columns · patch].
   /// Throws: `.outOfMemory`, `.cancelled`. Source: model specification 3.1.
   public func decode(
-    _ taps: [Variable], prefixTokens: Int, rows: Int, columns: Int, _ decoder: DecoderVariables
+    _ taps: [Variable], prefixTokens: Int, rows: Int, columns: Int, _ decoder: DecoderVariables, recompute: Bool = false
   ) throws(MedDINOError) -> Variable {
     guard let batch = taps.first?.shape[0] else { throw .invalid("the decoder got no taps") }
     let (patch, variables) = (1 << decoder.stages.count, decoder.all)
     let weights = DecoderVariables.weights(variables.map(\.value))
     let logits = try tensor([batch, decoder.headWeight.shape[0], rows * patch, columns * patch], "logits")
     let values = taps.map(\.value)
+    var kept: [Tensor] = []
+    if isRecording, !recompute, (taps + variables).contains(where: { $0.needsGradient }) {
+      for (index, stage) in decoder.stages.dropLast().enumerated() {
+        kept.append(try tensor([batch * rows * columns, stage.weight.shape[1] << (2 * (index + 1))], "decoder map"))
+      }
+    }
     try device.decode(
       values, prefixTokens: prefixTokens, rows: rows, columns: columns, weights: weights, precision: precision, into: logits,
-      workspace: workspace, control: control)
+      keeping: kept, workspace: workspace, control: control)
     let (toTaps, toWeights) = (taps.map(\.target), variables.map(\.target))
     return record(logits, taps + variables) { (tape, gradient) throws(MedDINOError) in
       let tapGradients = try tape.scratch(values, unless: toTaps.allSatisfy { $0 == nil })
@@ -61,7 +68,8 @@ extension Tape {
       }
       try tape.device.decodeBackward(
         gradient, taps: values, prefixTokens: prefixTokens, rows: rows, columns: columns, weights: weights, precision: tape.precision,
-        tapGradients: tapGradients, gradients: sums.map(DecoderVariables.weights), workspace: tape.workspace, control: tape.control)
+        kept: kept, tapGradients: tapGradients, gradients: sums.map(DecoderVariables.weights), workspace: tape.workspace,
+        control: tape.control)
       for (target, result) in zip(toTaps, tapGradients ?? []) {
         if let target { try tape.hand(result, to: target) }
       }
