@@ -19,7 +19,7 @@ extension CPUDevice {
     guard let first = taps.first, rows * columns > 0 else { return }
     let (batch, perImage, dim) = (first.shape[0], first.shape[1], first.shape[2])
     let run = try DecoderBackward(
-      self, weights, taps: taps.count, patches: rows * columns, precision, needsTaps: tapGradients != nil,
+      self, weights, taps: taps.count, patches: rows * columns, precision,
       gradients: gradients, kept: kept.count, workspace)
     defer { run.turnBack() }
     let grid = DecoderRun.Grid(rows: rows, columns: columns, patch: 1 << weights.stages.count)
@@ -33,13 +33,15 @@ extension CPUDevice {
         outputs.append(base + start + prefixTokens * dim)
       }
       guard let planes = logitsGradient.floats.baseAddress.map({ $0 + image * (logitsGradient.count / batch) }) else { continue }
+      let maps = DecoderRun.images(kept, image, of: batch)
       var token = 0
       while token < rows * columns {
         try control.check()
         let count = min(DecoderRun.groupTokens, rows * columns - token)
-        try run.group(inputs, token..<token + count, grid, planes, DecoderRun.images(kept, image, of: batch), outputs)
+        try run.group(inputs, token..<token + count, grid, planes, maps)
         token += count
       }
+      try run.firstStage(inputs, patches: rows * columns, maps, outputs)
     }
     if let gradients { run.addSums(to: gradients) }
     withExtendedLifetime((logitsGradient, taps, weights, kept, tapGradients, gradients)) {}

@@ -4,7 +4,8 @@ internal import Platform
 
 /// The decoder's backward over groups of tokens: what was not kept of a group's maps is computed again, so the full-resolution map never
 /// exists. The first stages keep a whole group; the later ones and the head go through it in parts, whose maps stay small. Every
-/// product is spread over all threads, and sums over tokens are added part by part, in order.
+/// product is spread over all threads, and sums over tokens are added part by part, in order. The first stage's weight is the largest: its
+/// products wait until all groups of an image are done, so that its parts are packed one at a time.
 final class DecoderBackward {
   /// Tokens of a part.
   private static let partTokens = 56
@@ -33,8 +34,10 @@ final class DecoderBackward {
   private let device: CPUDevice
   private let precision: Precision
   private let taps: Int
-  private let needsTaps: Bool
+  private let weights: DecoderWeights
   private let gradients: DecoderWeights?
+  /// The gradient of the first convolution's output, all tokens of an image; nil where it takes the place of what was kept.
+  private let firstSlopes: Tensor?
   /// A row of a stage's weight for every thread.
   private let rows: Tensor
   private let classes, channels: Int
@@ -46,14 +49,16 @@ final class DecoderBackward {
   private let pixelOrder: Buffer
 
   init(
-    _ device: CPUDevice, _ weights: DecoderWeights, taps: Int, patches: Int, _ precision: Precision, needsTaps: Bool,
-    gradients: DecoderWeights?, kept: Int, _ workspace: Workspace
+    _ device: CPUDevice, _ weights: DecoderWeights, taps: Int, patches: Int, _ precision: Precision, gradients: DecoderWeights?, kept: Int,
+    _ workspace: Workspace
   ) throws(MedDINOError) {
     self.device = device
     self.precision = precision
     self.taps = taps
-    self.needsTaps = needsTaps
+    self.weights = weights
     self.gradients = gradients
+    let firstWidth = weights.stages.first.map { 4 * $0.weight.shape[1] } ?? 0
+    firstSlopes = kept > 0 ? nil : try workspace.tensor("decoder first gradient", [patches, firstWidth])
     wideCount = min(Self.wideStages, weights.stages.count)
     classes = weights.headWeight.shape[0]
     channels = weights.headWeight.shape[1]
@@ -98,7 +103,7 @@ final class DecoderBackward {
       let turned = try DecoderStageWeight(device, stage, rows)
       guard let matrix = turned.matrix else { continue }
       if !isKept { made.forward.append(try device.panels(matrix, columns: n, depth: rows.count, turned: true, precision)) }
-      if index > 0 || needsTaps {
+      if index > 0 {
         made.backward.append(try device.panels(matrix, columns: rows.count, depth: n, turned: false, precision))
       }
       withExtendedLifetime(turned) {}
@@ -107,11 +112,10 @@ final class DecoderBackward {
     return made
   }
 
-  /// inputs: per tap, the image's patch tokens; logits: the gradient's planes of the image; kept: the image's maps of the first stages;
-  /// outputs: the tap gradients or none.
+  /// inputs: per tap, the image's patch tokens; logits: the gradient's planes of the image; kept: the image's maps of the first stages.
   func group(
     _ inputs: [Matrix], _ tokens: Range<Int>, _ grid: DecoderRun.Grid, _ logits: UnsafePointer<Float>,
-    _ kept: [UnsafeMutablePointer<Float>], _ outputs: [UnsafeMutablePointer<Float>]
+    _ kept: [UnsafeMutablePointer<Float>]
   ) throws(MedDINOError) {
     let sources = inputs.map { $0.advanced(row: tokens.lowerBound) }
     for index in 0..<wideCount {
@@ -125,14 +129,47 @@ final class DecoderBackward {
       first += count
     }
     for index in (0..<wideCount).reversed() {
-      let rows = tokens.count << (2 * index)
       if index > 0 {
-        try backward(index, [map(index - 1)], rows: rows, into: [stages[index - 1].slope])
+        try backward(index, map(index - 1), rows: tokens.count << (2 * index), into: stages[index - 1].slope)
       } else {
-        let width = stages[0].inputs / taps
-        try backward(0, sources, rows: rows, into: outputs.map { $0 + tokens.lowerBound * width })
+        try normBackward(0, rows: tokens.count)
+        let width = 4 * stages[0].outputs
+        slopes(kept)?.advanced(by: tokens.lowerBound * width).update(from: stages[0].slope, count: tokens.count * width)
       }
     }
+  }
+
+  /// The products of the first stage, after the groups of an image. inputs, kept: as of `group`; outputs: the tap gradients or none.
+  func firstStage(
+    _ inputs: [Matrix], patches: Int, _ kept: [UnsafeMutablePointer<Float>], _ outputs: [UnsafeMutablePointer<Float>]
+  ) throws(MedDINOError) {
+    guard let base = slopes(kept) else { return }
+    let stage = stages[0]
+    let (n, width) = (4 * stage.outputs, stage.inputs / taps)
+    var first = 0
+    while let gradient = stage.weightGradient?.floats.baseAddress, first < patches {
+      let count = min(Self.firstRows, patches - first)
+      let slope = try device.panels(
+        Matrix(UnsafePointer(base) + first * n, stride: n), columns: n, depth: count, turned: true, precision)
+      for (tap, source) in inputs.enumerated() {
+        try device.multiply(
+          source.advanced(row: first), turned: true, rows: width, slope, into: gradient + tap * width * n, stride: n, adds: true,
+          narrowest: 192)
+      }
+      first += count
+    }
+    for (rows, target) in zip(DecoderStageWeight.parts(weights.stages[0], taps), outputs) {
+      let turned = try DecoderStageWeight(device, weights.stages[0], rows)
+      guard let matrix = turned.matrix else { continue }
+      let panels = try device.panels(matrix, columns: width, depth: n, turned: false, precision)
+      try device.multiply(Matrix(UnsafePointer(base), stride: n), rows: patches, panels, into: target, stride: width)
+      withExtendedLifetime(turned) {}
+    }
+  }
+  /// Tokens whose gradients are packed at once.
+  private static let firstRows = 1024
+  private func slopes(_ kept: [UnsafeMutablePointer<Float>]) -> UnsafeMutablePointer<Float>? {
+    kept.first ?? firstSlopes?.floats.baseAddress
   }
 
   /// The later stages and the head of some tokens, forth and back; `at` is the first token's place in the group.
@@ -154,7 +191,7 @@ final class DecoderBackward {
     for index in (wideCount..<stages.count).reversed() {
       let isFirst = index == wideCount
       try backward(
-        index, [isFirst ? entry : map(index - 1)], rows: count << (2 * index), into: [isFirst ? entrySlope : stages[index - 1].slope])
+        index, isFirst ? entry : map(index - 1), rows: count << (2 * index), into: isFirst ? entrySlope : stages[index - 1].slope)
     }
   }
 
@@ -188,10 +225,8 @@ final class DecoderBackward {
     }
   }
 
-  /// The gradient of the stage's output becomes that of the convolution's output, then of its weights and of its input.
-  private func backward(
-    _ index: Int, _ sources: [Matrix], rows: Int, into targets: [UnsafeMutablePointer<Float>]
-  ) throws(MedDINOError) {
+  /// The gradient of the stage's output becomes that of the convolution's output, and gives those of the smaller parameters.
+  private func normBackward(_ index: Int, rows: Int) throws(MedDINOError) {
     let stage = stages[index]
     let (n, outputs) = (4 * stage.outputs, stage.outputs)
     let kernels = device.kernels
@@ -202,31 +237,18 @@ final class DecoderBackward {
         partial + outputs, partial + 2 * outputs, Int64(4 * block.count), Int64(outputs), Self.epsilon)
       kernels.column_sums(slope, Int64(outputs), Int64(4 * block.count), Int64(outputs), partial)
     }
-    let slope = Matrix(UnsafePointer(stage.slope), stride: n)
-    if let gradient = stage.weightGradient?.floats.baseAddress {
-      try addWeightGradient(sources, slope, rows: rows, width: stage.inputs / sources.count, columns: n, to: gradient)
-    }
-    for (tap, target) in targets.enumerated() {
-      try device.multiply(slope, rows: rows, stage.backward[tap], into: target, stride: stage.backward[tap].columns)
-    }
   }
 
-  /// target [sources · width, columns] += sourcesᵀ · slope. Several sources (the taps) share the packed slope.
-  private func addWeightGradient(
-    _ sources: [Matrix], _ slope: Matrix, rows: Int, width: Int, columns: Int, to target: UnsafeMutablePointer<Float>
-  ) throws(MedDINOError) {
-    guard sources.count > 1 else {
-      for source in sources {
-        try device.addTurnedProduct(
-          source, rows: width, slope, columns: columns, depth: rows, precision, to: target, stride: columns)
-      }
-      return
+  /// A later stage: the gradients of all its parameters and of its input.
+  private func backward(_ index: Int, _ source: Matrix, rows: Int, into target: UnsafeMutablePointer<Float>) throws(MedDINOError) {
+    try normBackward(index, rows: rows)
+    let stage = stages[index]
+    let n = 4 * stage.outputs
+    let slope = Matrix(UnsafePointer(stage.slope), stride: n)
+    if let gradient = stage.weightGradient?.floats.baseAddress {
+      try device.addTurnedProduct(source, rows: stage.inputs, slope, columns: n, depth: rows, precision, to: gradient, stride: n)
     }
-    let packed = try device.panels(slope, columns: columns, depth: rows, turned: true, precision)
-    for (tap, source) in sources.enumerated() {
-      try device.multiply(
-        source, turned: true, rows: width, packed, into: target + tap * width * columns, stride: columns, adds: true, narrowest: 192)
-    }
+    for panels in stage.backward { try device.multiply(slope, rows: rows, panels, into: target, stride: panels.columns) }
   }
 
   // MARK: the head
