@@ -122,7 +122,7 @@ struct DecoderRun {
     var current: UnsafePointer<Float>?
     var rows = tokens.count
     for index in 0..<wideCount {
-      let sources = index == 0 ? inputs.enumerated().map { $1 + tokens.lowerBound * layers[0][$0].inputs } : [current].compactMap { $0 }
+      let sources = index == 0 ? zip(inputs, layers[0]).map { $0 + tokens.lowerBound * $1.inputs } : [current].compactMap { $0 }
       wideStage(index, sources, rows: rows, keeping: place(kept, index, tokens.lowerBound), into: wide[index])
       current = wide[index].floats.baseAddress.map { UnsafePointer($0) }
       rows *= 4
@@ -151,7 +151,8 @@ struct DecoderRun {
     guard let result = output.floats.baseAddress else { return }
     let target = kept ?? result
     let tiling = ProductTiling(rows: rows, columns: n)
-    device.forEachLane(tiling.count) { lane, task in
+    // A stage without weights was convolved before, into what is kept.
+    device.forEachLane(layers[index].isEmpty ? 0 : tiling.count) { lane, task in
       let tile = tiling[task]
       for (tap, layer) in layers[index].enumerated() {
         var args = device.productArguments(layer, rows: tile.rows.count, columns: tile.columns)

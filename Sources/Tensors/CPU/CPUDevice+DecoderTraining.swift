@@ -6,7 +6,10 @@ extension CPUDevice {
     _ taps: [Tensor], prefixTokens: Int, rows: Int, columns: Int, weights: DecoderWeights, precision: Precision, into logits: Tensor,
     keeping kept: [Tensor], workspace: Workspace, control: RunControl
   ) throws(MedDINOError) {
-    let packed = try packDecoder(weights, taps: taps.count, precision)
+    if let first = kept.first, let stage = weights.stages.first {
+      try convolveFirst(taps, prefixTokens: prefixTokens, patches: rows * columns, stage, precision, into: first)
+    }
+    let packed = try packDecoder(weights, taps: taps.count, firstIsDone: !kept.isEmpty, precision)
     try decode(
       taps, prefixTokens: prefixTokens, rows: rows, columns: columns, packed, into: logits, keeping: kept, workspace: workspace,
       control: control, progress: 0...1)
@@ -47,13 +50,37 @@ extension CPUDevice {
     withExtendedLifetime((logitsGradient, taps, weights, kept, tapGradients, gradients)) {}
   }
 
-  /// The plain weights as the decoder of inference multiplies by them.
-  private func packDecoder(_ weights: DecoderWeights, taps: Int, _ precision: Precision) throws(MedDINOError) -> PackedDecoder {
+  /// The first convolution of all tokens, tap by tap, so that one part of the largest weight is packed at a time.
+  private func convolveFirst(
+    _ taps: [Tensor], prefixTokens: Int, patches: Int, _ stage: DecoderWeights.Stage, _ precision: Precision, into kept: Tensor
+  ) throws(MedDINOError) {
+    let (batch, n) = (taps.first?.shape[0] ?? 0, 4 * stage.weight.shape[1])
+    let bias = try DecoderStageWeight.repeatedBias(stage.bias, budget)
+    for (index, rows) in DecoderStageWeight.parts(stage, taps.count).enumerated() {
+      let turned = try DecoderStageWeight(self, stage, rows)
+      guard let matrix = turned.matrix else { continue }
+      let packed = try panels(matrix, columns: n, depth: rows.count, turned: true, precision)
+      for image in 0..<batch {
+        guard let source = Matrix(taps[index], columns: rows.count)?.advanced(row: image * (prefixTokens + patches) + prefixTokens),
+          let target = kept.floats.baseAddress
+        else { continue }
+        try multiply(
+          source, rows: patches, packed, bias: index == taps.count - 1 ? bias.floats.baseAddress.map { UnsafePointer($0) } : nil,
+          into: target + image * patches * n, stride: n, adds: index > 0)
+      }
+      withExtendedLifetime((turned, bias)) {}
+    }
+  }
+
+  /// The plain weights as the decoder of inference multiplies by them; none for a first stage whose convolution is done.
+  private func packDecoder(
+    _ weights: DecoderWeights, taps: Int, firstIsDone: Bool, _ precision: Precision
+  ) throws(MedDINOError) -> PackedDecoder {
     var stages: [PackedDecoder.Stage] = []
     for (index, stage) in weights.stages.enumerated() {
       let outputs = stage.weight.shape[1]
       var layers: [any PackedLinear] = []
-      for rows in DecoderStageWeight.parts(stage, index == 0 ? taps : 1) {
+      for rows in DecoderStageWeight.parts(stage, index == 0 ? taps : 1) where index > 0 || !firstIsDone {
         let turned = try DecoderStageWeight(self, stage, rows)
         guard let matrix = turned.matrix else { continue }
         let packed = try panels(matrix, columns: 4 * outputs, depth: turned.inputs, turned: true, precision)

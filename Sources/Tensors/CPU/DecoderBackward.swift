@@ -167,7 +167,7 @@ final class DecoderBackward {
     }
   }
   /// Tokens whose gradients are packed at once.
-  private static let firstRows = 1024
+  private static let firstRows = 768
   private func slopes(_ kept: [UnsafeMutablePointer<Float>]) -> UnsafeMutablePointer<Float>? {
     kept.first ?? firstSlopes?.floats.baseAddress
   }
