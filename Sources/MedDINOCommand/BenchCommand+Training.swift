@@ -36,9 +36,9 @@ struct TrainingBench {
     for index in 0..<labels.count { labels[index] = Int16(random.below(configuration.classes)) }
     var times: [Double] = []
     for run in 0...runs {
-      let start = Terminal.seconds()
+      let start = monotonicSeconds()
       _ = try tuner.step(images: images, targets: targets)
-      if run > 0 { times.append(Terminal.seconds() - start) }
+      if run > 0 { times.append(monotonicSeconds() - start) }
     }
     return times.sorted()
   }

@@ -32,7 +32,7 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     try perform {
-      let start = Terminal.seconds()
+      let start = monotonicSeconds()
       let context = try common.context()
       let others = ["nnUNet_preprocessed", "nnUNet_results"].compactMap(Self.environment)
       let folder = try DatasetPreparation.locate(dataset, raw: Self.environment("nnUNet_raw"), others: others)
@@ -43,7 +43,7 @@ struct PlanCommand: ParsableCommand {
         folder, to: target, options: options(), context: context, control: Terminal.control(quiet: common.quiet))
       Terminal.finishProgress()
       if json {
-        print(Self.json(report, seconds: Terminal.seconds() - start).text(indent: 2))
+        print(Self.json(report, seconds: monotonicSeconds() - start).text(indent: 2))
       } else if !common.quiet {
         for warning in report.warnings { note("warning: \(warning)") }
       }
@@ -53,7 +53,7 @@ struct PlanCommand: ParsableCommand {
         let count = report.problems.count == 1 ? "1 problem" : "\(report.problems.count) problems"
         throw MedDINOError.format("\(folder): \(count)\(more), nothing was written")
       }
-      if !json { summary(report, folder, seconds: Terminal.seconds() - start) }
+      if !json { summary(report, folder, seconds: monotonicSeconds() - start) }
     }
   }
 

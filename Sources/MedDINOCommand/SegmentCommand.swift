@@ -42,7 +42,7 @@ struct SegmentCommand: ParsableCommand {
       guard let task = opened.task else { throw opened.noDecoderError }
       let options = try runOptions(context)
       let control = Terminal.control(quiet: common.quiet)
-      let start = Terminal.seconds()
+      let start = monotonicSeconds()
       let reader = try opened.imageReader()
       var inputs: [NIfTI.Image] = []
       for path in images { inputs.append(try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)) }
@@ -55,7 +55,7 @@ struct SegmentCommand: ParsableCommand {
       if let probabilities, let scores { try NIfTI.write(first.inFileOrder(scores), to: probabilities, control: control) }
       if let preview { try writePreview(preview, first.volume, result, opened, context, control) }
       Terminal.finishProgress()
-      printReport(report, opened, seconds: Terminal.seconds() - start, precision: options.precision)
+      printReport(report, opened, seconds: monotonicSeconds() - start, precision: options.precision)
     }
   }
 

@@ -14,12 +14,12 @@ enum Terminal {
   /// A run that draws a bar with the time left, and stops cleanly on Ctrl-C.
   static func control(quiet: Bool) -> RunControl {
     Interrupt.install()
-    let start = seconds()
+    let start = monotonicSeconds()
     nonisolated(unsafe) var last = 0.0
     return RunControl { fraction, stage in
       if Interrupt.isRequested { return false }
       guard errorIsTerminal, !quiet else { return true }
-      let now = seconds()
+      let now = monotonicSeconds()
       guard now - last > 0.1 else { return true }
       last = now
       draw(fraction, stage, elapsed: now - start)
@@ -42,12 +42,6 @@ enum Terminal {
     let total = Int(seconds.rounded())
     if total >= 3600 { return "\(total / 3600) h \(total % 3600 / 60) min" }
     return total >= 60 ? "\(total / 60) min \(total % 60) s" : "\(total) s"
-  }
-
-  static func seconds() -> Double {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
   }
 }
 

@@ -162,9 +162,9 @@ struct BenchCommand: ParsableCommand {
       var times: [Double] = []
       var checksum = 0.0
       for run in 0...runs {
-        let start = Terminal.seconds()
+        let start = monotonicSeconds()
         let logits = try primus.logits(images, device: context.device, workspace: workspace)
-        if run > 0 { times.append(Terminal.seconds() - start) }
+        if run > 0 { times.append(monotonicSeconds() - start) }
         checksum = logits.value(0)
       }
       times.sort()

@@ -2,8 +2,7 @@ internal import Glibc
 
 /// Work on a thread of its own that others can wait for. All signals are blocked on that thread: they belong to the host.
 public final class BackgroundTask: @unchecked Sendable {
-  private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-  private let condition: UnsafeMutablePointer<pthread_cond_t>
+  private let monitor = Monitor()
   private var thread = pthread_t()
   private var started = false
   private var joined = false
@@ -12,21 +11,6 @@ public final class BackgroundTask: @unchecked Sendable {
 
   public init(_ body: @escaping () -> Void) {
     self.body = body
-    mutex = .allocate(capacity: 1)
-    condition = .allocate(capacity: 1)
-    pthread_mutex_init(mutex, nil)
-    var attributes = pthread_condattr_t()
-    pthread_condattr_init(&attributes)
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-    pthread_cond_init(condition, &attributes)
-    pthread_condattr_destroy(&attributes)
-  }
-
-  deinit {
-    pthread_cond_destroy(condition)
-    pthread_mutex_destroy(mutex)
-    condition.deallocate()
-    mutex.deallocate()
   }
 
   /// Throws: `.outOfMemory` when the system gives no thread.
@@ -55,28 +39,22 @@ public final class BackgroundTask: @unchecked Sendable {
   private func run() {
     body?()
     body = nil  // what the work held goes before anyone is told that it is done
-    pthread_mutex_lock(mutex)
+    monitor.lock()
     finished = true
-    pthread_cond_broadcast(condition)
-    pthread_mutex_unlock(mutex)
+    monitor.broadcast()
+    monitor.unlock()
   }
 
   /// True when the work is done; waits up to `milliseconds` (negative: without limit).
   public func wait(milliseconds: Int) -> Bool {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
+    monitor.lock()
+    defer { monitor.unlock() }
     if milliseconds < 0 {
-      while !finished { pthread_cond_wait(condition, mutex) }
+      while !finished { monitor.wait() }
       return true
     }
-    var deadline = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &deadline)
-    let nanoseconds = deadline.tv_nsec + milliseconds % 1000 * 1_000_000
-    deadline.tv_sec += milliseconds / 1000 + nanoseconds / 1_000_000_000
-    deadline.tv_nsec = nanoseconds % 1_000_000_000
-    while !finished {
-      if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { break }
-    }
+    let deadline = Deadline(milliseconds: milliseconds)
+    while !finished, monitor.wait(until: deadline) {}
     return finished
   }
 

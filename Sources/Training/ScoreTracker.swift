@@ -1,4 +1,4 @@
-internal import Glibc
+internal import Platform
 internal import WeightFiles
 
 /// Moving average of a score over epochs: the first value, then 0.9 · average + 0.1 · value. Source: pipeline specification 9.
@@ -64,11 +64,4 @@ public struct TimeBudget: Sendable {
   public init(seconds: Double?) { self.seconds = seconds }
   public var elapsed: Double { monotonicSeconds() - start }
   public var isSpent: Bool { seconds.map { elapsed >= $0 } ?? false }
-}
-
-/// Of a clock that is never set. Units: seconds from an arbitrary point.
-public func monotonicSeconds() -> Double {
-  var now = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &now)
-  return Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9
 }
