@@ -34,6 +34,19 @@ public final class RunControl: @unchecked Sendable {
     return branch { fraction, stage in report(from + (to - from) * fraction, stage) }
   }
 
+  /// The part [from, to] of the current stage, for work that goes from 0 to 1 and names no stage.
+  public func part(_ from: Double, _ to: Double) -> RunControl {
+    branch { [self] fraction, _ in
+      do throws(MedDINOError) { try update(from + (to - from) * fraction) } catch { return false }
+      return true
+    }
+  }
+
+  /// A control for a part of the work that is too short to show: a stop reaches it, its own progress goes nowhere.
+  ///
+  /// `fraction`: what is reported of the current stage meanwhile.
+  public func still(at fraction: Double) -> RunControl { part(fraction, fraction) }
+
   /// Names the stage that follows and the part [from, to] of the whole run that it fills.
   public func begin(_ stage: String, from: Double, to: Double) throws(MedDINOError) {
     self.stage = stage

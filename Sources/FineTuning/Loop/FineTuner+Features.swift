@@ -8,7 +8,7 @@ extension FineTuner {
   ///
   /// Rounded also without a cache, and computed image by image, so that a run with a cache has the bits of one without.
   /// Shapes: images [batch, channels, H, W]; each result [batch, prefix + patches, dim]. Throws: `.outOfMemory`, `.cancelled`, `.io`.
-  func roundedFeatures(_ images: Tensor, stage: String) throws(MedDINOError) -> [Tensor] {
+  func roundedFeatures(_ images: Tensor) throws(MedDINOError) -> [Tensor] {
     let encoder = network.encoder.configuration
     let grid = network.encoder.grid(height: images.shape[2], width: images.shape[3])
     let (batch, tokens) = (images.shape[0], encoder.prefixTokens + grid.rows * grid.columns)
@@ -17,8 +17,7 @@ extension FineTuner {
     let control = tape.control
     defer { tape.control = control }
     for image in 0..<batch {
-      tape.control = control.span(Self.share * Double(image) / Double(batch), Self.share * Double(image + 1) / Double(batch))
-      try tape.control.begin(stage, from: 0, to: 1)
+      tape.control = control.part(Self.share * Double(image) / Double(batch), Self.share * Double(image + 1) / Double(batch))
       try fill(taps.map { $0.rows(image..<image + 1) }, images.rows(image..<image + 1))
     }
     return taps

@@ -94,7 +94,6 @@ public final class FineTuner {
   public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
     guard let training else { throw .state("the trainer has no dataset, expected one or batches from the caller") }
     return try inItsEpoch { () throws(MedDINOError) in
-      guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
       let result = try update(control) { (index, control) throws(MedDINOError) in try next(training, index, control) }
       state.position += settings.accumulate
       pending = []
@@ -107,8 +106,7 @@ public final class FineTuner {
   /// Shapes: images float32 [batch, channels, H, W] with H and W multiples of the patch; targets int16 as `TargetEncoding` makes them.
   /// Throws: `.shape`, `.format` for a value that no label has, `.state` when the run is finished, `.cancelled`, `.outOfMemory`.
   public func step(images: Tensor, targets: Tensor, _ control: RunControl = RunControl()) throws(MedDINOError) -> StepMetrics {
-    guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
-    return try inItsEpoch { () throws(MedDINOError) in
+    try inItsEpoch { () throws(MedDINOError) in
       try update(control, batches: 1) { (_, _) in TrainingBatch(step: 0, images: images, targets: targets) }
     }
   }
@@ -119,6 +117,7 @@ public final class FineTuner {
     let isLast = state.epoch + 1 >= settings.recipe.epochs
     if stepInEpoch >= settings.recipe.iterations, !isLast || training != nil { _ = state.endEpoch(nil, settings) }
     do throws(MedDINOError) {
+      guard !isFinished || stepInEpoch > 0 else { throw .state("the run is finished after \(state.epoch) epochs") }
       let result = try update()
       state.sums.add(result)
       return result
@@ -140,8 +139,7 @@ public final class FineTuner {
     var loss = SegmentationLoss(total: 0, crossEntropy: 0, dice: 0)
     do throws(MedDINOError) {
       for index in 0..<count {
-        let share = control.span(Double(index) / Double(count), Double(index + 1) / Double(count))
-        try share.begin("train", from: 0, to: 1)
+        let share = control.part(Double(index) / Double(count), Double(index + 1) / Double(count))
         let one = try gradients(try batch(index, share), group: index, share)
         loss.add(one, weight: 1 / Double(count))
       }
@@ -165,23 +163,21 @@ public final class FineTuner {
   private func gradients(_ batch: TrainingBatch, group: Int, _ control: RunControl) throws(MedDINOError) -> SegmentationLoss {
     let encoder = network.configuration.encoder
     let random = TrainingRandomness(seed: settings.seed, step: UInt64(state.step), group: UInt64(group))
-    tape.control = control.span(0, Self.forwardShare)
-    try tape.control.begin("train", from: 0, to: 1)
+    tape.control = control.part(0, Self.forwardShare)
     let draws = random.draws(encoder, batch: batch.images.shape[0])
-    let logits = try logits(batch.images, draws: draws, stage: "train")
+    let logits = try logits(batch.images, draws: draws)
     let loss = try tape.segmentationLoss(logits, targets: batch.targets, lossOptions)
-    tape.control = control.span(Self.forwardShare, 1)
-    try tape.control.begin("train", from: 0, to: 1)
+    tape.control = control.part(Self.forwardShare, 1)
     try tape.backward()
     return loss
   }
 
-  private func logits(_ images: Tensor, draws: VisionTransformer.TrainingDraws?, stage: String) throws(MedDINOError) -> Variable {
+  private func logits(_ images: Tensor, draws: VisionTransformer.TrainingDraws?) throws(MedDINOError) -> Variable {
     guard settings.adaptation == .decoderOnly else {
       return try network.logits(Variable(images), draws: draws, on: tape, recompute: settings.recompute)
     }
     let grid = network.encoder.grid(height: images.shape[2], width: images.shape[3])
-    let taps = try roundedFeatures(images, stage: stage)
+    let taps = try roundedFeatures(images)
     return try network.logits(
       taps: taps.map { Variable($0) }, rows: grid.rows, columns: grid.columns, on: tape, recompute: settings.recompute)
   }
@@ -216,12 +212,12 @@ public final class FineTuner {
     var sum = 0.0
     let count = settings.recipe.validationIterations
     defer { tape.control = RunControl() }
+    try control.begin("validate", from: 0, to: 1)
     for index in 0..<count {
-      tape.control = control.span(Double(index) / Double(count), Double(index + 1) / Double(count))
-      try tape.control.begin("validate", from: 0, to: 1)
+      tape.control = control.part(Double(index) / Double(count), Double(index + 1) / Double(count))
       let batch = try validation.make(step: UInt64(state.epoch * count + index))
       try tape.withoutRecording { () throws(MedDINOError) in
-        let logits = try logits(batch.images, draws: nil, stage: "validate")
+        let logits = try logits(batch.images, draws: nil)
         sum += try tape.segmentationLoss(logits, targets: batch.targets, lossOptions).total
         try dice.add(logits: logits.value, targets: batch.targets)
       }
