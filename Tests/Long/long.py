@@ -14,19 +14,12 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Python"))
+from program import Checks
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REAL = pathlib.Path(os.environ.get("MEDDINO_DATA", ROOT.parent / "shared/data")) / "ts-abdpelvis-ct/ct.nii.gz"
 MEGA = 1_000_000
-
-
-class Checks:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def line(self, good, name, text):
-        self.passed += bool(good)
-        self.failed += not good
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {text}", flush=True)
 
 
 def run(command):

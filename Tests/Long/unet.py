@@ -19,6 +19,9 @@ import time
 
 import blocks
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Python"))
+from program import meddino
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = pathlib.Path(os.environ.get("MEDDINO_DATA", ROOT.parent / "shared/data")) / "ts-abdpelvis-ct"
 ITERATIONS = 10  # updates of what both trainers call an epoch
@@ -101,14 +104,6 @@ def train_unet(folder, seconds, threads):
     predictor.predict_from_files_sequential(os.path.join(folder, "raw", blocks.NAME, "imagesTs"), output, save_probabilities=False)
     parameters = sum(p.numel() for p in trainer.network.parameters())
     return {"updates": updates, "batch": trainer.batch_size, "seconds": used, "parameters": parameters, "predictions": output}
-
-
-def meddino(stage, *arguments):
-    command = [os.path.join(stage, "bin/meddino"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"FAIL {' '.join(command)}\n     exit {done.returncode}: {done.stderr.strip()[-500:]}")
-    return done.stdout
 
 
 def finetune(stage, folder, name, threads, **changes):

@@ -8,7 +8,7 @@ import json
 import logging
 import multiprocessing
 import os
-import subprocess
+import pathlib
 import sys
 import tempfile
 import time
@@ -27,6 +27,9 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.postprocessing.remove_connected_components import (
     determine_postprocessing, remove_all_but_largest_component_from_segmentation)
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Python"))
+from program import Checks, meddino
+
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
 # nnunetv2 starts new interpreters for every step, which takes most of the time; a fork does here.
@@ -38,24 +41,6 @@ SETS = {
     "labels": {"labels": {"background": 0, "a": 1, "b": 2, "c": 3, "d": 4}},
     "regions": {"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "d": 4, "tip": [3]}, "regions_class_order": [1, 2, 4, 3]},
     "ignore": {"labels": {"background": 0, "a": 1, "b": 2, "c": 3, "ignore": 4}}}
-
-
-class Checks:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def line(self, good, name, text):
-        self.passed += bool(good)
-        self.failed += not good
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {text}", flush=True)
-
-
-def meddino(stage, *arguments):
-    command = [os.path.join(stage, "bin/meddino"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"FAIL {' '.join(command)}\n     exit {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def blobs(random, shape, count):

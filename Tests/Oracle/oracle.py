@@ -18,28 +18,13 @@ import torch
 from safetensors.numpy import load_file, save_file
 from scipy import ndimage
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Python"))
+from program import Checks, meddino
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REAL = pathlib.Path(os.environ.get("MEDDINO_DATA", ROOT.parent / "shared/data")) / "ts-abdpelvis-ct/ct.nii.gz"
 STATISTICS = {
     "max": 1000.0, "mean": 65.1, "median": 66.0, "min": -1000.0, "percentile_00_5": -958.0, "percentile_99_5": 300.0, "std": 178.0}
-
-
-class Checks:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def line(self, good, name, text):
-        self.passed += bool(good)
-        self.failed += not good
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {text}", flush=True)
-
-
-def meddino(stage, *arguments):
-    command = [os.path.join(stage, "bin/meddino"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"FAIL {' '.join(command)}\n     exit {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def logits(stage, model, images, folder, *options):
