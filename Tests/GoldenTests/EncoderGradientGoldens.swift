@@ -71,16 +71,9 @@ private func checkDropPathGradients(_ file: GoldenFile) throws {
   let network = try TrainableEncoder(configuration, parameters: GoldenParameters(file: file, prefix: "param."), device: device)
   let tape = Tape(device)
   var groups: [TrainableEncoder.Group] = []
-  for (index, group) in ["global", "local"].enumerated() {
+  for group in ["global", "local"] {
     let images = try file.tensor("in." + group)
-    let batch = images.shape[0]
-    let kept = max(Int(Double(batch) * (1 - rate)), 1)
-    let draws = VisionTransformer.TrainingDraws(
-      kept: { block, branch in
-        let name = "perm.\(block).\(["attn", "ffn"][branch]).\(group)"
-        guard let order = try? file.doubles(name) else { return nil }
-        return (order.prefix(kept).map { Int($0) }, Float(Double(batch) / Double(kept)))
-      }, isLocalCrop: index == 1)
+    let draws = recordedDraws(file, group: group, batch: images.shape[0], rate: rate)
     let mask = group == "global" ? try file.file().tensor("in.mask", in: file.budget) : nil
     groups.append(.init(tape.leaf(images), mask: mask, draws: draws))
   }

@@ -194,6 +194,17 @@ private func checkBFloat16Rope(
   try file.compare("out.bf16rope.cos", table.cosine)
 }
 
+/// The recorded permutations of stochastic depth of one crop group: the first (1 - rate) of each are kept.
+func recordedDraws(_ file: GoldenFile, group: String, batch: Int, rate: Double) -> VisionTransformer.TrainingDraws {
+  let kept = max(Int(Double(batch) * (1 - rate)), 1)
+  return VisionTransformer.TrainingDraws(
+    kept: { block, branch in
+      let name = "perm.\(block).\(["attn", "ffn"][branch]).\(group)"
+      guard let order = try? file.doubles(name) else { return nil }
+      return (order.prefix(kept).map { Int($0) }, Float(Double(batch) / Double(kept)))
+    }, isLocalCrop: group == "local")
+}
+
 /// The list forward in training mode: two crop groups, recorded permutations of stochastic depth.
 private func checkDropPath(_ file: GoldenFile) throws {
   let device = try testDevice()
@@ -201,16 +212,9 @@ private func checkDropPath(_ file: GoldenFile) throws {
   let configuration = encoderConfiguration(constructor)
   let rate = constructor["drop_path_rate"]?.doubleValue ?? 0
   let network = try VisionTransformer(configuration, parameters: GoldenParameters(file: file, prefix: "param."), device: device)
-  for (index, group) in ["global", "local"].enumerated() {
+  for group in ["global", "local"] {
     let images = try file.tensor("in." + group)
-    let batch = images.shape[0]
-    let kept = max(Int(Double(batch) * (1 - rate)), 1)
-    let draws = VisionTransformer.TrainingDraws(
-      kept: { block, branch in
-        let name = "perm.\(block).\(["attn", "ffn"][branch]).\(group)"
-        guard let order = try? file.doubles(name) else { return nil }
-        return (order.prefix(kept).map { Int($0) }, Float(Double(batch) / Double(kept)))
-      }, isLocalCrop: index == 1)
+    let draws = recordedDraws(file, group: group, batch: images.shape[0], rate: rate)
     let mask = group == "global" ? try file.file().tensor("in.mask", in: file.budget) : nil
     let last = configuration.depth - 1
     let tokens = try network.tokens(
@@ -291,12 +295,7 @@ private func checkPatchDecode(_ file: GoldenFile) throws {
     else { continue }
     let input = try file.tensor(key + ".in.x")
     let (batch, rows, columns) = (input.shape[0], input.shape[2], input.shape[3])
-    let tokens = try Tensor([batch, rows * columns, dim], in: device.budget)
-    for b in 0..<batch {
-      for d in 0..<dim {
-        for p in 0..<rows * columns { tokens.floats[(b * rows * columns + p) * dim + d] = input.floats[(b * dim + d) * rows * columns + p] }
-      }
-    }
+    let tokens = try tokenMajor(input, in: device.budget)
     let decoder = try PrimusDecoder(
       DecoderConfiguration(inputChannels: dim, patchSize: patch, classes: classes), taps: 1,
       parameters: RenamedDecoder(base: GoldenParameters(file: file, prefix: key + ".param.")), device: device)

@@ -10,7 +10,7 @@ let primusGradientGoldens: [GoldenCheck] = [
 ]
 
 /// [batch, channels, places] → [batch, places, channels].
-private func tokenMajor(_ planar: Tensor, in budget: MemoryBudget) throws -> Tensor {
+func tokenMajor(_ planar: Tensor, in budget: MemoryBudget) throws -> Tensor {
   let (batch, channels) = (planar.shape[0], planar.shape[1])
   let places = planar.count / batch / channels
   let result = try Tensor([batch, places, channels], in: budget)
