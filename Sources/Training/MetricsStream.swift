@@ -32,7 +32,7 @@ public final class MetricsStream {
 
   /// Throws: `.io`; the file then ends with the record before.
   public func write(_ record: MetricsRecord) throws(MedDINOError) {
-    let line = Array((record.json.text() + "\n").utf8)
+    let line = Array((record.json.standardText() + "\n").utf8)
     guard line.count <= Self.lineLimit else {
       throw .invalid("a record of metrics has \(line.count) bytes, expected at most \(Self.lineLimit)")
     }

@@ -7,6 +7,18 @@ extension JSON {
     return out
   }
 
+  /// The same as standard JSON, which knows no NaN and no infinities: they are null. For what other programs read.
+  public func standardText(indent: Int? = nil) -> String { definedOnly.text(indent: indent) }
+
+  private var definedOnly: JSON {
+    switch self {
+    case .number(let value) where !value.isFinite: .null
+    case .array(let values): .array(values.map(\.definedOnly))
+    case .object(let object): .object(JSONObject(object.entries.map { ($0.key, $0.value.definedOnly) }))
+    default: self
+    }
+  }
+
   private func write(to out: inout String, indent: Int?, level: Int) {
     switch self {
     case .null: out += "null"

@@ -29,6 +29,8 @@ import WeightFiles
     #expect(numbers[4].intValue == nil)
     #expect(numbers[6].intValue == 1)
     #expect(value.text() == "[NaN, Infinity, -Infinity, 9223372036854775807, 9.223372036854776e+18, -0.0, 1.0]")
+    #expect(value.standardText() == "[null, null, null, 9223372036854775807, 9.223372036854776e+18, -0.0, 1.0]")
+    #expect(JSON.object(("a", .object(("b", .number(.nan))))).standardText() == #"{"a": {"b": null}}"#)
   }
 
   @Test func indentedAsPythonDoes() throws {
