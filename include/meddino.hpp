@@ -10,6 +10,7 @@
 #ifndef MEDDINO_HPP
 #define MEDDINO_HPP
 #include "meddino/core.hpp"
+#include "meddino/evaluation.hpp"
 #include "meddino/image.hpp"
 #include "meddino/model.hpp"
 #include "meddino/run.hpp"

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <meddino.hpp>
+#include <unistd.h>
 #include <vector>
 
 static volatile std::sig_atomic_t interrupted = 0;
@@ -47,15 +48,16 @@ int main(int argc, char **argv) {
     bool done = false;
     while (!done) {
       done = job.wait(100);
-      std::fprintf(stderr, "\r%3d %%", static_cast<int>(job.progress() * 100));
+      if (isatty(2)) std::fprintf(stderr, "\r%3d %%", static_cast<int>(job.progress() * 100));
       if (interrupted) job.cancel();  // wait() then throws MEDDINO_E_CANCELLED
     }
-    std::fputc('\n', stderr);
+    if (isatty(2)) std::fputc('\n', stderr);
 
     const std::vector<meddino::Label> names = model.labels();
     for (const meddino_label_stats &stats : job.report().labels()) {
       for (const meddino::Label &label : names)
-        if (label.value == stats.value) std::printf("%5d  %-24s %10.2f ml\n", stats.value, label.name.c_str(), stats.millilitres);
+        if (label.value == stats.value)
+          std::printf("%5d  %-24s %10.2f ml%s\n", stats.value, label.name.c_str(), stats.millilitres, stats.touches_border ? "  touches the border" : "");
     }
     for (const std::string &warning : job.report().warnings()) std::fprintf(stderr, "warning: %s\n", warning.c_str());
     if (argc == 3) {

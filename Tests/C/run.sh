@@ -66,11 +66,14 @@ unset LOCPATH
 must "compile segment.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/segment.c" -o "$work/segment_c" "${flags[@]}" "${libs[@]}"
 must "compile learn.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/learn.c" -o "$work/learn_c" "${flags[@]}" "${libs[@]}"
 must "compile segment.cpp" g++ -std=c++11 "${strict[@]}" "$root/Examples/cpp/segment.cpp" -o "$work/segment_cpp" "${flags[@]}" "${libs[@]}"
+must "compile learn.cpp" g++ -std=c++11 "${strict[@]}" "$root/Examples/cpp/learn.cpp" -o "$work/learn_cpp" "${flags[@]}" "${libs[@]}"
 must "run segment.c" "$work/segment_c" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz"
 must "labels of segment.c" test -s "$work/labels_c.nii.gz"
 must "run segment.cpp" "$work/segment_cpp" "$work/m.safetensors" "$work/labels_cpp.nii.gz"
 must "labels of segment.cpp" test -s "$work/labels_cpp.nii.gz"
 must "run learn.c" "$work/learn_c" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz" 3 "$work/better_c.safetensors"
+must "run learn.cpp" "$work/learn_cpp" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz" 3 "$work/better_cpp.safetensors"
+must "learn.c and learn.cpp learn the same" cmp "$work/better_c.safetensors" "$work/better_cpp.safetensors"
 must "segment.c with what learn.c learned" "$work/segment_c" "$work/better_c.safetensors" "$work/a.nii.gz" "$work/learned_c.nii.gz"
 if "$work/segment_c" "$work/m.safetensors" /no/such/file.nii "$work/x.nii.gz" 2>/dev/null; then bad "segment.c accepts a missing file"; else good; fi
 

@@ -113,6 +113,30 @@ static void training(const meddino::Context &context, const meddino::Model &mode
   CHECK(caught == 3);
 }
 
+static void evaluation(const meddino::Context &context) {
+  const std::uint8_t reference[8] = {0, 1, 1, 2, 0, 1, 3, 3}, prediction[8] = {0, 1, 2, 2, 0, 1, 3, 0};
+  const meddino_volume a = meddino::view(reference, 2, 2, 2, 1.0, 1.0, 1.0), b = meddino::view(prediction, 2, 2, 2, 1.0, 1.0, 1.0);
+  const std::vector<meddino_structure_scores> all = meddino::evaluate(context, a, b);
+  CHECK(all.size() == 3 && all[0].value == 1 && all[0].dice > 0.799 && all[0].dice < 0.801 && all[0].nsd > 0);
+  meddino::EvaluationOptions options;
+  options.structures = {{1, 2}, {3}};
+  options.distances = false;
+  const std::vector<meddino_structure_scores> regions = meddino::evaluate(context, a, b, options);
+  CHECK(regions.size() == 2 && regions[0].values == 2 && regions[0].dice == 1 && regions[0].nsd != regions[0].nsd);
+  CHECK(regions[1].true_positives == 1 && regions[1].false_negatives == 1);
+  options.tolerance_mm = -1;
+  CHECK(code_of([&] { meddino::evaluate(context, a, b, options); }) == MEDDINO_E_INVALID);
+  options = meddino::EvaluationOptions();
+  options.progress = [](double, const char *) -> bool { throw Stop{7}; };
+  bool stopped = false;
+  try {
+    meddino::evaluate(context, a, b, options);
+  } catch (const Stop &stop) {
+    stopped = stop.value == 7;
+  }
+  CHECK(stopped);
+}
+
 int main(int count, char **arguments) {
   const std::string folder = count > 1 ? arguments[1] : ".";
   move_only<meddino::Context>();
@@ -277,6 +301,7 @@ int main(int count, char **arguments) {
   CHECK(again[36 * 40 + 5] == 0 && again[0] <= 1);
   CHECK(model.estimate(in).tiles > 0);
   training(*context, model, in, folder);
+  evaluation(*context);
 
   // Features.
   meddino::FeatureOptions wanted;
