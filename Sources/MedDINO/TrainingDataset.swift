@@ -127,6 +127,11 @@ public final class TrainingDataset: Sendable {
     }
   }
 
+  /// How many folds the splits of the folder have; 0 for a dataset from memory. Throws: `.io`, `.format`.
+  public var foldCount: Int {
+    get throws(MedDINOError) { try folder?.splits(cases: cases.map(\.identifier)).folds.count ?? 0 }
+  }
+
   /// The cases of a fold; in a dataset from memory every case trains and validates.
   /// Throws: `.invalid` for an empty dataset or a fold that does not fit, `.io`, `.format`.
   func split(_ fold: DatasetSplits.Fold) throws(MedDINOError) -> (train: [any TrainingCase], validation: [any TrainingCase]) {

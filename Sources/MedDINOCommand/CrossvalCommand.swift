@@ -7,8 +7,8 @@ struct CrossvalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "crossval", abstract: "Evaluate the runs of all folds together, find their postprocessing, make one model of them.",
     discussion: """
-      RUNS are folders that `meddino finetune` left, one per fold, with whole volumes validated. Into --output go the label maps of
-      all cases, summary.json, metrics.csv, postprocessing.json and the folder postprocessed. --ensemble writes the models that
+      RUNS are folders that `meddino finetune` left, one per fold, with whole volumes validated. Into --output go the label maps of \
+      all cases, summary.json, metrics.csv, postprocessing.json and the folder postprocessed. --ensemble writes the models that \
       were validated as one file, which carries the postprocessing for `meddino segment --postprocess`.
       """)
 
@@ -40,7 +40,7 @@ struct CrossvalCommand: ParsableCommand {
       let found = try CrossValidation.run(runs, to: output, options: options, context: context, control: control)
       if let ensemble { try found.ensemble(context: context).save(to: ensemble, precision: stored, control: control) }
       Terminal.finishProgress()
-      if json { print(description(found).text(indent: 2)) } else if !common.quiet { show(found) }
+      if json { printJSON(description(found)) } else if !common.quiet { show(found) }
     }
   }
 
@@ -52,13 +52,14 @@ struct CrossvalCommand: ParsableCommand {
   }
 
   private func show(_ found: CrossValidation) {
-    func text(_ value: Double) -> String { value.isNaN ? "-" : DecimalText.fixed(value, digits: 4) }
     for (structure, means) in zip(found.evaluation.structures, found.evaluation.means) {
-      print("\(structure.name): Dice \(text(means.dice))")
+      print("\(structure.name): Dice \(decimal(means.dice, 4))")
     }
     for step in found.search.postprocessing.steps { print("largest component of \(step.values.map(String.init).joined(separator: ", "))") }
     let (before, after) = (found.search.before.foregroundMean.dice, found.search.after.foregroundMean.dice)
-    print("\(found.evaluation.cases.count) cases of \(found.folds.count) folds: mean Dice \(text(before)), postprocessed \(text(after))")
+    print(
+      "\(found.evaluation.cases.count) cases of \(found.folds.count) folds: mean Dice \(decimal(before, 4)), postprocessed \(decimal(after, 4))"
+    )
     print(ensemble.map { "\(output), \($0)" } ?? output)
   }
 }

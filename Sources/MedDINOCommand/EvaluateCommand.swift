@@ -11,7 +11,7 @@ struct EvaluateCommand: ParsableCommand {
     discussion: """
       Folders are matched by file name. Volumes are compared voxel by voxel as they are stored.
       Dice and IoU follow nnU-Net's summary.json; NSD, HD95 and the CSV follow MedDINOv3, where cases without the label in the \
-      reference do not count.
+      reference do not count. The last line is the mean over all labels; it is undefined (–) when a label of --labels is in no case.
       """)
 
   @Argument(help: "Folder of predicted label maps, or one file.") var prediction: String
@@ -45,6 +45,11 @@ struct EvaluateCommand: ParsableCommand {
       let pairs = try cases.pairs(prediction, reference, ending)
       let control = Terminal.control(quiet: common.quiet)
       let evaluation = try Evaluation.run(pairs, options: options, jobs: jobs, context: context, control: control)
+      guard cases.labels != nil || evaluation.structures.count <= 1000 else {
+        throw MedDINOError.invalid(
+          "the volumes hold \(evaluation.structures.count) different values, expected label maps, not images (--labels says which values count)"
+        )
+      }
       if let summary { try AtomicFile.write(Array(evaluation.summary.text(indent: 4).utf8), to: summary) }
       if let csv { try AtomicFile.write(Array(evaluation.metricsCSV.utf8), to: csv) }
       if let report {
@@ -54,7 +59,7 @@ struct EvaluateCommand: ParsableCommand {
         try writer.write(to: report, context: context, control: control)
       }
       Terminal.finishProgress()
-      if json { print(description(evaluation).text(indent: 2)) } else if !common.quiet { printTable(evaluation) }
+      if json { printJSON(description(evaluation)) } else if !common.quiet { printTable(evaluation) }
     }
   }
 
@@ -101,7 +106,7 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   private func number(_ value: Double, _ digits: Int) -> String {
-    (value.isNaN ? "–" : DecimalText.fixed(value, digits: digits)).leftPadded(6)
+    decimal(value, digits).leftPadded(6)
   }
 }
 

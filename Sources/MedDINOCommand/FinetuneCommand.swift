@@ -9,18 +9,19 @@ struct FinetuneCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "finetune", abstract: "Train a segmentation network on a prepared dataset.",
     discussion: """
-      DATASET is what `meddino plan` left: a folder, or a number or name under nnUNet_preprocessed. Without options the recipe is that of
-      MedDINOv3: 1000 epochs of 250 updates, decoder 3e-4, encoder 3e-5. Into --output go settings.json, metrics.jsonl, progress.png,
-      checkpoint_latest.safetensors (for --resume), model_best.safetensors and model_final.safetensors (for `meddino segment`). Then the
+      DATASET is what `meddino plan` left: a folder, or a number or name under nnUNet_preprocessed. Without options the recipe is that of \
+      MedDINOv3: 1000 epochs of 250 updates, decoder 3e-4, encoder 3e-5. Into --output go settings.json, metrics.jsonl, progress.png, \
+      checkpoint_latest.safetensors (for --resume), model_best.safetensors and model_final.safetensors (for `meddino segment`). Then the \
       fold's validation cases are segmented as whole volumes into validation, with summary.json and metrics.csv.
-      The checkpoint is written every --save-every epochs, at the end, and on Ctrl-C. --resume goes on from it with the settings of the run;
+      The checkpoint is written every --save-every epochs, at the end, and on Ctrl-C. --resume goes on from it with the settings of the run; \
       a run that was stopped before its first checkpoint starts from the beginning, with the settings given.
       Every option is a key of the JSON that --config reads and --print-config writes: --batch-size is "batch_size".
       """)
 
-  @Argument(help: "Prepared dataset folder, or its number or name under nnUNet_preprocessed.") var dataset: String
+  @Argument(help: "Prepared dataset folder, or its number or name under nnUNet_preprocessed; not needed by --print-config.") var dataset:
+    String?
   @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder")) var output: String?
-  @Option(help: "Fold number, or all.") var fold: String?
+  @Option(help: "Fold number, or all; 0 by default.") var fold: String?
   @Option(help: "Recipe: \(Recipe.presets.map { $0.aliases.first ?? $0.name }.joined(separator: ", ")), or a trainer's class name.")
   var recipe: String?
   @Option(help: ArgumentHelp("Weights to start from: a backbone of any layout, or a model; random without.", valueName: "file"))
@@ -67,7 +68,10 @@ struct FinetuneCommand: ParsableCommand {
   func run() throws {
     try perform {
       let settings = try RunSettings(try text().text())
-      if printConfig { return print(settings.json.text(indent: 2)) }
+      if printConfig { return printJSON(settings.json) }
+      guard let dataset else {
+        throw ValidationError("Missing expected argument '<dataset>': a folder that `meddino plan` left, or its number or name.")
+      }
       let choice = try volumes.options()
       let context = try common.context()
       let data = try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: context)
@@ -80,6 +84,10 @@ struct FinetuneCommand: ParsableCommand {
       let trainer = try trainer(start, data, settings, context, control)
       if !volumes.noValidation { try FoldValidation.check(data, fold: trainer.fold, options: choice) }
       if !common.quiet {
+        let folds = try data.foldCount
+        if case .number(let number) = trainer.fold, number >= folds {
+          note("fold \(number) is none of the \(folds) in splits_final.json: four fifths of the cases, drawn at random, train")
+        }
         note("\(data.identifiers.count) cases, plan \(data.configuration.name), \(trainer.settings.recipe.name), fold \(settings.fold)")
       }
       try run(trainer, control)
@@ -115,15 +123,15 @@ struct FinetuneCommand: ParsableCommand {
     if json {
       let means = JSON.object(
         JSONObject([("folder", .string(found.folder)), ("model", .string(found.model))] + found.evaluation.meansJSON))
-      return print(JSON.object(("validation", means)).text())
+      return printJSON(.object(("validation", means)), indent: nil)
     }
     if common.quiet { return }
     for (structure, means) in zip(found.evaluation.structures, found.evaluation.means) {
-      note("\(structure.name): Dice \(means.dice.isNaN ? "-" : DecimalText.fixed(means.dice, digits: 4))")
+      note("\(structure.name): Dice \(decimal(means.dice, 4))")
     }
     let mean = found.evaluation.foregroundMean.dice
     note(
-      "\(found.evaluation.cases.count) whole volumes, \(found.model): mean Dice \(mean.isNaN ? "-" : DecimalText.fixed(mean, digits: 4))")
+      "\(found.evaluation.cases.count) whole volumes, \(found.model): mean Dice \(decimal(mean, 4))")
   }
 
   private func trainer(
@@ -179,16 +187,16 @@ struct FinetuneCommand: ParsableCommand {
 
   private func printEstimate(_ start: Model?, _ data: TrainingDataset, _ settings: RunSettings, _ context: Context) throws {
     let cost = try Trainer.estimate(start: start, dataset: data, settings: settings, context: context)
-    if json { return print(JSON.object(("peak_bytes", .integer(cost.total))).text()) }
+    if json { return printJSON(.object(("peak_bytes", .integer(cost.total))), indent: nil) }
     print(
       "about \(cost.total >> 20) MB: weights \(cost.parameters >> 20), gradients \(cost.gradients >> 20), moments \(cost.moments >> 20), "
         + "activations \(cost.activations >> 20), working \(cost.working >> 20)")
   }
 
   private func report(_ epoch: EpochMetrics, of epochs: Int) {
-    if json { return print(epoch.values.entries.isEmpty ? "" : line(epoch).text()) }
+    if json { return epoch.values.entries.isEmpty ? () : printJSON(line(epoch), indent: nil) }
     if common.quiet { return }
-    func short(_ value: Double) -> String { value.isFinite ? DecimalText.fixed(value, digits: 4) : "-" }
+    func short(_ value: Double) -> String { decimal(value, 4) }
     var text = "epoch \(epoch.epoch + 1)/\(epochs)  loss \(short(epoch.trainingLoss.total))"
     if let validation = epoch.validation {
       text += "  validation \(short(validation.loss))  Dice \(short(validation.meanDice))  average \(short(epoch.movingDice))"

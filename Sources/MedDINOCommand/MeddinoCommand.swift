@@ -56,7 +56,7 @@ extension ParsableCommand {
       try body()
     } catch let error as MedDINOError {
       Terminal.finishProgress()
-      note("meddino: \(error.message)")
+      note(error.kind == .cancelled ? "meddino: interrupted" : "meddino: \(error.message)")
       throw ExitCode(exitCode(error.kind))
     }
   }

@@ -19,7 +19,7 @@ struct InfoCommand: ParsableCommand {
       let opened = try Model.open(model, options: try opening.options(), context: try common.context())
       if verify { try opened.verify(control: Terminal.control(quiet: common.quiet)) }
       Terminal.finishProgress()
-      print(json ? description(opened).text(indent: 2) : text(opened))
+      if json { printJSON(description(opened)) } else { print(text(opened)) }
     }
   }
 
@@ -118,7 +118,7 @@ struct InitCommand: ParsableCommand {
   func run() throws {
     try perform {
       let configuration = try text()
-      if printConfig { return print(configuration.text(indent: 2)) }
+      if printConfig { return printJSON(configuration) }
       guard let output else { throw MedDINOError.invalid("--output is missing") }
       try checkOutputs([("--output", output, [".safetensors"])], inputs: [])
       let model = try Model.create(configuration.text(), seed: seed, context: try common.context())

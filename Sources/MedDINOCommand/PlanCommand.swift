@@ -9,8 +9,8 @@ struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan", abstract: "Check a dataset, plan its training and preprocess it.",
     discussion: """
-      DATASET is a folder in nnU-Net's raw layout, or a number or name looked up in the folder that nnUNet_raw names. Into
-      PREPROCESSED/<dataset> go fingerprint, plans, splits, labels and one preprocessed file per case. A run that was stopped goes on
+      DATASET is a folder in nnU-Net's raw layout, or a number or name looked up in the folder that nnUNet_raw names. Into \
+      PREPROCESSED/<dataset> go fingerprint, plans, splits, labels and one preprocessed file per case. A run that was stopped goes on \
       where it was, and what is still valid is kept.
       """)
 
@@ -43,7 +43,7 @@ struct PlanCommand: ParsableCommand {
         folder, to: target, options: options(), context: context, control: Terminal.control(quiet: common.quiet))
       Terminal.finishProgress()
       if json {
-        print(Self.json(report, seconds: monotonicSeconds() - start).text(indent: 2))
+        printJSON(Self.json(report, seconds: monotonicSeconds() - start))
       } else if !common.quiet {
         for warning in report.warnings { note("warning: \(warning)") }
       }

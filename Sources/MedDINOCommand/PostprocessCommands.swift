@@ -36,12 +36,12 @@ struct DetermineCommand: ParsableCommand {
       let control = Terminal.control(quiet: common.quiet)
       let search = try PostprocessingSearch.run(pairs, options: options, output: folder, context: context, control: control)
       Terminal.finishProgress()
-      if json { return print(search.json.text(indent: 2)) }
+      if json { return printJSON(search.json) }
       if common.quiet { return }
       for step in search.postprocessing.steps { print("largest component of \(step.values.map(String.init).joined(separator: ", "))") }
       if search.postprocessing.steps.isEmpty { print("nothing helps") }
       let (before, after) = (search.before.foregroundMean.dice, search.after.foregroundMean.dice)
-      print("mean Dice \(DecimalText.fixed(before, digits: 4)) before, \(DecimalText.fixed(after, digits: 4)) after")
+      print("mean Dice \(decimal(before, 4)) before, \(decimal(after, 4)) after")
       print("\(folder)/postprocessing.json")
     }
   }

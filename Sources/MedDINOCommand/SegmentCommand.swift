@@ -26,7 +26,7 @@ struct SegmentCommand: ParsableCommand {
   @Flag(help: "No mirroring (test-time averaging).") var noMirror = false
   @Option(help: "Step between tiles as a part of the tile, above 0 and at most 1.") var step = 0.5
   @Option(help: ArgumentHelp("Only this box of voxels: x0,x1,y0,y1,z0,z1, half-open.", valueName: "box")) var roi: String?
-  @Option(help: ArgumentHelp("Only these label values, comma-separated.", valueName: "values")) var labels: String?
+  @Option(help: ArgumentHelp("Only these labels, by value or name, comma-separated.", valueName: "labels")) var labels: String?
   @Flag(help: "Look only at the box around the body.") var bodyCrop = false
   @Flag(help: "Apply the postprocessing that the model carries (largest components).") var postprocess = false
   @OptionGroup var opening: OpeningOptions
@@ -40,7 +40,7 @@ struct SegmentCommand: ParsableCommand {
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       guard let task = opened.task else { throw opened.noDecoderError }
-      let options = try runOptions(context)
+      let options = try runOptions(opened, context)
       let control = Terminal.control(quiet: common.quiet)
       let start = monotonicSeconds()
       let reader = try opened.imageReader()
@@ -65,7 +65,17 @@ struct SegmentCommand: ParsableCommand {
     return volume
   }
 
-  private func runOptions(_ context: Context) throws -> RunOptions {
+  /// "liver,3" as label values. Throws: `.invalid` naming the labels that there are.
+  private func labelValues(_ text: String, _ model: Model) throws -> [Int] {
+    let known = model.labels.filter { $0.value != 0 }
+    return try text.split(separator: ",", omittingEmptySubsequences: false).map(\.trimmed).map { word in
+      if let label = known.first(where: { $0.name == word || String($0.value) == word }) { return label.value }
+      let list = known.map { "\($0.value) \($0.name)" }.joined(separator: ", ")
+      throw MedDINOError.invalid("--labels names \"\(word)\", expected labels of the model: \(list)")
+    }
+  }
+
+  private func runOptions(_ model: Model, _ context: Context) throws -> RunOptions {
     var options = RunOptions()
     options.precision = try parsePrecision(precision)
     if fast {
@@ -88,7 +98,7 @@ struct SegmentCommand: ParsableCommand {
       }
       options.segmentation.regionOfInterest = VoxelBox(lower: [box[0], box[2], box[4]], upper: [box[1], box[3], box[5]])
     }
-    if let labels { options.segmentation.labelSubset = try integers(labels, "--labels") }
+    if let labels { options.segmentation.labelSubset = try labelValues(labels, model) }
     return options
   }
 
@@ -110,12 +120,10 @@ struct SegmentCommand: ParsableCommand {
           ("value", .integer(label.value)), ("name", .string(label.name)), ("voxels", .integer(label.voxels)),
           ("millilitres", .number(label.millilitres)), ("touches_border", .bool(label.touchesBorder)))
       }
-      print(
-        JSON.object(
+      return printJSON(
+        .object(
           ("output", .string(output)), ("seconds", .number(seconds)), ("precision", .string(precision.rawValue)),
-          ("labels", .array(rows)), ("warnings", .array(report.warnings.map(JSON.string)))
-        ).text(indent: 2))
-      return
+          ("labels", .array(rows)), ("warnings", .array(report.warnings.map(JSON.string)))))
     }
     if common.quiet { return }
     for warning in report.warnings { note("warning: \(warning)") }
@@ -131,10 +139,12 @@ struct SegmentCommand: ParsableCommand {
 
 /// What is opened of a model path that offers a choice.
 struct OpeningOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Folds of an nnU-Net result folder, comma-separated; all by default.", valueName: "list")) var folds: String?
+  @Option(
+    help: ArgumentHelp("Folds of an nnU-Net result folder that a model is opened from, comma-separated; all by default.", valueName: "list")
+  ) var folds: String?
   @Option(help: "Checkpoint of an nnU-Net result folder: final or best.") var checkpoint: String?
   @Option(help: "2D configuration of the plans.") var configuration: String?
-  @Option(help: "RoPE arithmetic of a checkpoint that does not say: bf16 (as MedDINOv3) or fp32.") var rope: String?
+  @Option(help: "RoPE arithmetic of a checkpoint that does not say: bf16 (as MedDINOv3) or f32.") var rope: String?
 
   func options() throws -> ModelOptions {
     var options = ModelOptions()
@@ -142,19 +152,17 @@ struct OpeningOptions: ParsableArguments {
     options.checkpoint = checkpoint
     options.configuration = configuration
     if let rope {
-      guard ["bf16", "fp32"].contains(rope) else { throw MedDINOError.invalid("--rope is \"\(rope)\", expected bf16 or fp32") }
-      options.encoder.ropePrecision = rope == "bf16" ? .bfloat16 : .float32
+      guard let precision = Precision(named: rope) else { throw MedDINOError.invalid("--rope is \"\(rope)\", expected bf16 or f32") }
+      options.encoder.ropePrecision = precision == .bfloat16 ? .bfloat16 : .float32
     }
     return options
   }
 }
 
 func parsePrecision(_ text: String?) throws -> Precision {
-  switch text {
-  case nil, "f32": return .float32
-  case "bf16": return .bfloat16
-  default: throw MedDINOError.invalid("--precision is \"\(text ?? "")\", expected f32 or bf16")
-  }
+  guard let text else { return .float32 }
+  guard let precision = Precision(named: text) else { throw MedDINOError.invalid("--precision is \"\(text)\", expected f32 or bf16") }
+  return precision
 }
 
 let imageEndings = [".nii", ".nii.gz"]
@@ -162,7 +170,7 @@ let imageEndings = [".nii", ".nii.gz"]
 /// Refuses outputs that would be lost or fail after the work: a wrong ending, a folder that is not there, one path for two files, an
 /// input's path. Throws: `.invalid`, `.io` naming the option.
 func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])], inputs: [String]) throws {
-  var seen = Set(inputs)
+  var seen = Set<String>()
   for (option, path, endings) in outputs {
     guard let path else { continue }
     guard endings.contains(where: { path.hasSuffix($0) }) else {
@@ -172,8 +180,9 @@ func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])
     guard FileKind.of(folder) == .directory else {
       throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
     }
+    guard !inputs.contains(path) else { throw MedDINOError.invalid("\(option) is \"\(path)\", which is an input of this command") }
     guard seen.insert(path).inserted else {
-      throw MedDINOError.invalid("\(option) is \"\(path)\", which another file of this command has already")
+      throw MedDINOError.invalid("\(option) is \"\(path)\", which another output of this command has already")
     }
   }
 }

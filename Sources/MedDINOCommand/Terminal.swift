@@ -1,5 +1,6 @@
 import Glibc
 import Platform
+import WeightFiles
 
 /// What a person at a terminal sees while the program works.
 enum Terminal {
@@ -50,6 +51,12 @@ func writeError(_ text: String) {
   var text = text
   text.withUTF8 { bytes in _ = write(STDERR_FILENO, bytes.baseAddress, bytes.count) }
 }
+
+/// A result for programs on standard output: standard JSON, undefined numbers as null.
+func printJSON(_ value: JSON, indent: Int? = 2) { print(value.standardText(indent: indent)) }
+
+/// A number for people, with a dash where it is undefined.
+func decimal(_ value: Double, _ digits: Int) -> String { value.isFinite ? DecimalText.fixed(value, digits: digits) : "–" }
 
 /// One line on standard error.
 func note(_ text: String) {

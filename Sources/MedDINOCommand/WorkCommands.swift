@@ -81,7 +81,7 @@ struct PhantomCommand: ParsableCommand {
   @Option(help: "Test cases.") var testCases = 2
   @Option(help: "Seed.") var seed: UInt64 = 0
   @Option(help: "Organs, 1 to 8.") var organs = 8
-  @Option(help: ArgumentHelp("Fixed size x,y,z instead of varying ones.", valueName: "size")) var size: String?
+  @Option(help: ArgumentHelp("Fixed size x,y,z with x = y, instead of varying ones.", valueName: "size")) var size: String?
   @Flag(help: "One image of the fixed size (and with --labels its label map) instead of a dataset.") var single = false
   @Option(help: "With --single: label map to write.") var labels: String?
   @Flag(help: "All files in LPS order instead of varying orientations.") var lps = false

@@ -47,7 +47,7 @@ enum InputWarnings {
   static func intensities(_ index: Int, _ found: CaseScan.Channel) -> [String] {
     let range = "channel \(index): values \(short(found.lowest)) to \(short(found.highest))"
     if found.distinctValues < 3 {
-      return ["channel \(index): only \(found.distinctValues) different values, which is no CT image"]
+      return ["channel \(index): only \(found.distinctValues) different value\(found.distinctValues == 1 ? "" : "s"), which is no CT image"]
     }
     if found.lowest >= -1, found.highest <= 1 { return ["\(range) look normalised already, expected Hounsfield units"] }
     if found.lowest >= 0, found.highest <= 255 { return ["\(range) look like an 8-bit picture, expected Hounsfield units"] }

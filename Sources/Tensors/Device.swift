@@ -3,6 +3,15 @@ public import Platform
 /// Arithmetic of a network: plain float32, or bfloat16 products with float32 accumulation.
 public enum Precision: String, Sendable {
   case float32, bfloat16
+
+  /// The words that people have for them: "f32", "fp32", "float32", "bf16", "bfloat16"; nil for others.
+  public init?(named text: String) {
+    switch text {
+    case "f32", "fp32", "float32": self = .float32
+    case "bf16", "bfloat16": self = .bfloat16
+    default: return nil
+    }
+  }
 }
 
 /// A linear layer's weight in the layout that a device multiplies by, made once at load. Opaque above `Device`.

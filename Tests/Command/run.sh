@@ -43,6 +43,13 @@ holds "same bytes with 1 and 2 threads" cmp -s labels.nii.gz labels1.nii.gz
 check "fast" 0 "$meddino" segment m.safetensors ct.nii.gz -o fast.nii.gz --fast
 holds "fast says so" grep -q '^fast:' err.txt
 check "region of interest" 0 "$meddino" segment m.safetensors ct.nii.gz -o roi.nii.gz --roi 10,60,20,70,1,3 --labels 1,2
+check "labels by name" 0 "$meddino" segment m.safetensors ct.nii.gz -o named.nii.gz --roi 10,60,20,70,1,3 --labels liver,2
+holds "the same as by value" cmp -s roi.nii.gz named.nii.gz
+check "a label that is not there" 2 "$meddino" segment m.safetensors ct.nii.gz -o x.nii.gz --labels liver,lung
+holds "the labels are listed" grep -q '"lung", expected labels of the model: 1 liver, 2' err.txt
+check "the input as output" 2 "$meddino" segment m.safetensors ct.nii.gz -o ct.nii.gz
+holds "it is said to be the input" grep -q 'which is an input' err.txt
+check "long names of precisions" 0 "$meddino" convert m.safetensors -o long.safetensors --precision bfloat16 --quiet
 check "probabilities" 0 "$meddino" segment m.safetensors ct.nii.gz -o p.nii --probabilities prob.nii --no-mirror --step 1
 check "the same labels compressed" 0 "$meddino" segment m.safetensors ct.nii.gz -o p.nii.gz --no-mirror --step 1 --quiet
 holds "probabilities have a channel per label" test "$(stat -c %s prob.nii)" = $((352 + 96 * 96 * 4 * 9 * 4))
@@ -84,6 +91,9 @@ tiny='{"encoder": {"patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3
   "taps": [0, 1], "epochs": 2, "iterations": 2, "validation_iterations": 1, "batch_size": 2, "save_every": 1, "decoder_lr": 0.003}'
 echo "$tiny" >tiny.json
 set=pre/Dataset900_Phantom
+check "settings without a dataset" 0 "$meddino" finetune --print-config
+holds "settings are JSON" grep -q '"decoder_lr"' out.txt
+check "no dataset" 64 "$meddino" finetune -o nothing
 check "finetune" 0 "$meddino" finetune $set --config tiny.json -o run0 --json --quiet
 holds "finetune validates whole volumes" grep -q '"validation":.*"model":"model_best.safetensors"' <(tr -d ' ' <out.txt)
 holds "a fifth of the cases" test "$(ls run0/validation/*.nii.gz | wc -l)" = 1
@@ -94,6 +104,10 @@ check "validate again, one thread" 0 "$meddino" finetune $set -o run0 --validate
 holds "validation gives the same" cmp -s before.json run0/validation/summary.json
 check "validate the final model" 0 "$meddino" finetune $set -o run0 --validate-only --validate-model final --raw raw/Dataset900_Phantom
 holds "its model is named" grep -q 'model_final' run0/validation/validation.json
+check "a run as a model" 2 "$meddino" segment run0 ct.nii.gz -o x.nii.gz
+holds "its models are named" grep -q 'model_best.safetensors.*name one of them' err.txt
+check "a fold beyond the splits" 0 "$meddino" finetune $set --config tiny.json -o beyond --fold 9 --no-validation
+holds "it is said that the split is drawn" grep -q 'fold 9 is none of the 5' err.txt
 check "a run is not overwritten" 2 "$meddino" finetune $set --config tiny.json -o run0
 check "a finished run resumes to nothing" 0 "$meddino" finetune $set -o run0 --resume --no-validation --quiet
 check "resume before the first checkpoint" 0 "$meddino" finetune $set --config tiny.json -o fresh --resume --no-validation
@@ -153,6 +167,8 @@ holds "same table whatever the threads" cmp -s m.csv m1.csv
 holds "same summary whatever the threads" cmp -s s.json s1.json
 check "evaluate two files" 0 "$meddino" evaluate labels.nii.gz truth.nii.gz --csv one.csv --nsd-tolerance 2
 holds "two files make one row" test "$(wc -l <one.csv)" = 4
+check "an image instead of labels" 2 "$meddino" evaluate ct.nii.gz truth.nii.gz
+holds "it is asked for label maps" grep -q 'different values, expected label maps' err.txt
 check "overlap only" 0 "$meddino" evaluate labels.nii.gz truth.nii.gz --no-surfaces
 rm other/phantom_001.nii.gz
 check "a missing prediction" 2 "$meddino" evaluate other "$truth/labelsTr"
@@ -181,6 +197,9 @@ check "report into nowhere" 2 "$meddino" evaluate same "$truth/labelsTr" --repor
 check "evaluate with little memory" 3 "$meddino" evaluate same "$truth/labelsTr" --max-memory 10K
 check "a dataset of all organs" 0 "$meddino" phantom full --cases 1 --test-cases 0 --size 32,32,4
 full=full/Dataset900_Phantom/dataset.json
+check "labels that are nowhere, as JSON" 0 "$meddino" evaluate labels.nii.gz truth.nii.gz --labels "$full" --json
+holds "undefined numbers are null" grep -q '"mean": null' out.txt
+holds "and never NaN" test -z "$(grep NaN out.txt)"
 check "ensemble of probabilities" 0 "$meddino" ensemble prob.nii prob.nii -o joined.nii.gz --labels "$full"
 holds "an ensemble of one model is that model" cmp -s joined.nii.gz p.nii.gz
 check "an ensemble of another task" 2 "$meddino" ensemble prob.nii prob.nii -o x.nii.gz --labels "$truth/dataset.json"

@@ -12,6 +12,12 @@ private func devices(threads: Int = 2) throws -> [CPUDevice] {
 }
 
 @Suite struct CPUDeviceTests {
+  @Test func precisionsHaveNames() {
+    for name in ["f32", "fp32", "float32"] { #expect(Precision(named: name) == .float32) }
+    for name in ["bf16", "bfloat16"] { #expect(Precision(named: name) == .bfloat16) }
+    for name in ["", "F32", "half", "f64"] { #expect(Precision(named: name) == nil) }
+  }
+
   @Test(arguments: [Precision.float32, .bfloat16]) func linearMatchesAPlainLoop(precision: Precision) throws {
     for device in try devices() {
       for (rows, inputs, outputs) in [(1, 8, 5), (37, 70, 33), (3, 40, 1000), (700, 64, 1000)] {

@@ -42,8 +42,8 @@ extension FineTuningSettings {
     mirror = options.mirror
     if let text = try reader.text("adapt") { adaptation = try Adaptation(text) }
     if let text = try reader.text("precision") {
-      guard ["f32", "bf16"].contains(text) else { throw .invalid("precision is \"\(text)\", expected f32 or bf16") }
-      precision = text == "bf16" ? .bfloat16 : .float32
+      guard let named = Precision(named: text) else { throw .invalid("precision is \"\(text)\", expected f32 or bf16") }
+      precision = named
     }
     try reader.flag("recompute") { recompute = $0 }
     if let value = reader.value("seed") {

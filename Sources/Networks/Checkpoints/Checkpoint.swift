@@ -46,7 +46,10 @@ public enum Checkpoint {
       return try open(try InputFile(folder + name), configuration: configuration, in: budget)
     }
     guard FileKind.of(index) == .regular else {
-      throw .format("\(path): this folder has no model.safetensors, expected a HuggingFace or timm model")
+      let models = try folderEntries(path).filter { $0.hasSuffix(".safetensors") || $0.hasSuffix(".pth") }
+      let hint = models.isEmpty ? "" : "; it has \(models.prefix(5).joined(separator: ", ")): name one of them"
+      throw .format(
+        "\(path): expected an nnU-Net result folder (plans.json, fold_N) or a HuggingFace or timm model (model.safetensors)\(hint)")
     }
     let weights = try sharded(index, folder: folder, in: budget)
     return try CheckpointMapper(weights, isTeacher: false, configuration: configuration, training: nil).contents()
