@@ -53,4 +53,4 @@ In $out:
   run/model_final.safetensors  the model, for "meddino segment" and the C library
   raw, labels                  the CTs with the truth, and the labels that were found
 TEXT
-awk -v mean="$mean" -v goal="$goal" 'BEGIN { print "The goal, a mean Dice above " goal ", is " (mean > goal ? "reached." : "missed.") }'
+awk -v mean="$mean" -v goal="$goal" 'BEGIN { print "The goal, a mean Dice above " goal ", is " (mean + 0 > goal + 0 ? "reached." : "missed.") }'

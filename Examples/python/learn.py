@@ -15,7 +15,7 @@ def mean_dice(context, model, image, corrected):
 
 
 def main(arguments):
-    if len(arguments) not in (4, 5):
+    if len(arguments) not in (4, 5) or not (arguments + ["20"])[4].isdecimal():
         sys.stderr.write(__doc__ + "\n")
         return 2
     model_path, image_path, labels_path, output_path = arguments[:4]

@@ -41,8 +41,8 @@ _NAMES = {code: name for name, code in _DTYPES.items()}
 _NAMES[8] = "uint16"  # bfloat16: numpy has no name for it; the bits are given as they are
 _SPACES = {"LPS": 1, "RAS": 2}
 _MODALITIES = {None: 0, "CT": 1, "MR": 2}
-_PRECISIONS = {None: 0, "float32": 1, "bfloat16": 2}
-_ROPES = {None: 0, "bfloat16": 1, "float32": 2}
+_PRECISIONS = {None: 0, "float32": 1, "bfloat16": 2, "f32": 1, "bf16": 2}
+_ROPES = {None: 0, "bfloat16": 1, "float32": 2, "bf16": 1, "f32": 2}
 _OUTPUTS = {1: "labels", 2: "regions", 3: "none"}
 
 _LogFn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_char_p)

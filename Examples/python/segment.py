@@ -6,7 +6,8 @@ import meddino
 
 
 def show(fraction, stage):
-    sys.stderr.write("\r%3d %% %-10s" % (int(fraction * 100), stage))
+    if sys.stderr.isatty():
+        sys.stderr.write("\r%3d %% %-10s" % (int(fraction * 100), stage))
 
 
 def main(arguments):
@@ -23,10 +24,10 @@ def main(arguments):
     except meddino.Error as error:
         sys.stderr.write("\n%s: %s\n" % (error.name, error))
         return 1
-    sys.stderr.write("\n")
     names = {label.value: label.name for label in model.labels}
     for label in report.labels:
-        print("%5d  %-24s %12d voxels %10.2f ml" % (label.value, names.get(label.value, "?"), label.voxels, label.millilitres))
+        border = "  touches the border" if label.touches_border else ""
+        print("%5d  %-24s %12d voxels %10.2f ml%s" % (label.value, names.get(label.value, "?"), label.voxels, label.millilitres, border))
     return 0
 
 

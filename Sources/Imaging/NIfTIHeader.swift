@@ -73,6 +73,9 @@ struct NIfTIHeader {
         ? .unsupported("\(path): Analyze 7.5 files do not say which side is left; expected NIfTI")
         : .format("\(path): damaged NIfTI magic")
     }
+    if bytes[128..<132].elementsEqual("DICM".utf8) {
+      throw .unsupported("\(path): a DICOM file; expected NIfTI, which converters such as dcm2niix make of a DICOM series")
+    }
     guard size == 540 || swappedSize == 540 else {
       throw .format("\(path): not a NIfTI file (sizeof_hdr is \(size), expected 348 or 540)")
     }

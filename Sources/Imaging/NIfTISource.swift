@@ -13,6 +13,9 @@ struct NIfTISource {
   /// `path` may name either file of a pair. Throws: `.io`, `.format`, `.unsupported`.
   init(_ path: String, control: RunControl?) throws(MedDINOError) {
     let headerPath = Self.headerPath(path)
+    if FileKind.of(headerPath) == .directory {
+      throw .io("\(headerPath): a folder, expected one NIfTI file (a DICOM series must be converted first, for example by dcm2niix)")
+    }
     let headerFile = try InputFile(headerPath)
     let isGzip = try GzipReader.isGzip(headerFile)
     let inflater = isGzip ? try GzipReader(headerFile, control: control) : nil

@@ -26,6 +26,18 @@ import Testing
     return nil
   }
 
+  /// What users of a viewer have at hand: they are told what to do with it.
+  @Test func dicomIsNamed() throws {
+    try withTemporaryFolder { folder in
+      let file = folder + "/slice.dcm"
+      try AtomicFile.write([UInt8](repeating: 0, count: 128) + Array("DICM".utf8) + [UInt8](repeating: 2, count: 600), to: file)
+      let single = failure(file, .simpleITK)
+      #expect(single?.kind == .unsupported && single?.message.contains("a DICOM file") == true)
+      let series = failure(folder, .simpleITK)
+      #expect(series?.kind == .io && series?.message.contains("a folder") == true)
+    }
+  }
+
   @Test func impossibleFieldsAreRefused() throws {
     try withTemporaryFolder { folder in
       let changes: [(String, (inout NIfTISample) -> Void)] = [
