@@ -1,23 +1,42 @@
-/// Bilinear resizing with an antialiasing (triangle) filter when shrinking, as torchvision's tensor `Resize` does it.
+/// Resizing with a filter that is widened when shrinking, as torchvision's tensor `Resize` does it.
 ///
-/// Half-pixel centres; per axis n → m: scale n / m, support max(scale, 1). Separable; columns first, then rows.
-/// Source: model specification 5.
+/// Half-pixel centres; per axis n → m: scale n / m, the filter stretched by max(scale, 1). Separable; columns first, then rows.
+/// Source: model specification 5 (bilinear), 7.1 (bicubic crops).
 public struct AntialiasedResizer: Sendable {
+  public enum Filter: Sendable {
+    /// A triangle: bilinear.
+    case linear
+    /// Cubic convolution with a = −0.5 (Keys 1981), what antialiased bicubic resizing uses.
+    case cubic
+
+    var radius: Double { self == .linear ? 1 : 2 }
+    func weight(_ distance: Double) -> Double {
+      let t = abs(distance)
+      switch self {
+      case .linear: return max(0, 1 - t)
+      case .cubic:
+        if t < 1 { return (1.5 * t - 2.5) * t * t + 1 }
+        return t < 2 ? ((-0.5 * t + 2.5) * t - 4) * t + 2 : 0
+      }
+    }
+  }
+
   private struct Axis: Sendable {
     /// First input sample and weights of each output sample.
     let first: [Int]
     let weights: [[Float]]
 
-    init(_ n: Int, _ m: Int) {
+    init(_ n: Int, _ m: Int, _ filter: Filter) {
       let scale = Double(n) / Double(m)
-      let support = max(scale, 1)
+      let stretch = max(scale, 1)
+      let support = filter.radius * stretch
       var first: [Int] = []
       var weights: [[Float]] = []
       for i in 0..<m {
         let centre = (Double(i) + 0.5) * scale
         let low = max(Int((centre - support + 0.5).rounded(.down)), 0)
         let high = min(Int((centre + support + 0.5).rounded(.down)), n)
-        var taps = (low..<max(high, low)).map { j in max(0, 1 - abs((Double(j) - centre + 0.5) / support)) }
+        var taps = (low..<max(high, low)).map { j in filter.weight((Double(j) - centre + 0.5) / stretch) }
         let sum = taps.reduce(0, +)
         if sum > 0 { taps = taps.map { $0 / sum } }
         first.append(low)
@@ -35,11 +54,11 @@ public struct AntialiasedResizer: Sendable {
   private let horizontal: Axis
 
   /// All extents at least 1.
-  public init(rows: Int, columns: Int, toRows: Int, toColumns: Int) {
+  public init(rows: Int, columns: Int, toRows: Int, toColumns: Int, filter: Filter = .linear) {
     precondition(rows > 0 && columns > 0 && toRows > 0 && toColumns > 0)
     (self.rows, self.columns, self.toRows, self.toColumns) = (rows, columns, toRows, toColumns)
-    vertical = Axis(rows, toRows)
-    horizontal = Axis(columns, toColumns)
+    vertical = Axis(rows, toRows, filter)
+    horizontal = Axis(columns, toColumns, filter)
   }
 
   public var scratchCount: Int { rows * toColumns }

@@ -1,4 +1,5 @@
 import FineTuning
+import Imaging
 import Glibc
 import Platform
 import Tensors

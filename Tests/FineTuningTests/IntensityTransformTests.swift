@@ -1,4 +1,5 @@
 import FineTuning
+import Imaging
 import Platform
 import Tensors
 import TestSupport

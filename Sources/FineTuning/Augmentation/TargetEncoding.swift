@@ -1,3 +1,4 @@
+internal import Imaging
 public import Platform
 public import Segmentation
 public import Tensors

@@ -17,7 +17,7 @@ public struct Brightness: Equatable, Sendable {
     return (0..<channels).map { _ in factor.draw(&random) }
   }
 
-  func validate() throws(MedDINOError) {
+  package func validate() throws(MedDINOError) {
     try OptionCheck.chance(chance, "brightness probability")
     try factor.validate("brightness factor")
   }

@@ -23,7 +23,7 @@ public struct LowResolution: Equatable, Sendable {
     return (0..<channels).map { _ in random.chance(channelChance) ? random.uniform(scale) : nil }
   }
 
-  func validate() throws(MedDINOError) {
+  package func validate() throws(MedDINOError) {
     try OptionCheck.chance(chance, "low resolution probability")
     try OptionCheck.chance(channelChance, "low resolution probability of a channel")
     try OptionCheck.range(scale, "low resolution scale", in: 0.001...1)

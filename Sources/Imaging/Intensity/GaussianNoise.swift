@@ -26,7 +26,7 @@ public struct GaussianNoise: Equatable, Sendable {
     return Parameters(deviation: random.uniform(deviation), field: random)
   }
 
-  func validate() throws(MedDINOError) {
+  package func validate() throws(MedDINOError) {
     try OptionCheck.chance(chance, "noise probability")
     try OptionCheck.range(deviation, "noise deviation", in: 0...1000)
   }

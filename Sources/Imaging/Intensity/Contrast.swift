@@ -17,7 +17,7 @@ public struct Contrast: Equatable, Sendable {
     return (0..<channels).map { _ in factor.draw(&random) }
   }
 
-  func validate() throws(MedDINOError) {
+  package func validate() throws(MedDINOError) {
     try OptionCheck.chance(chance, "contrast probability")
     try factor.validate("contrast factor")
   }

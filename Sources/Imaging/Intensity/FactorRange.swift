@@ -1,4 +1,4 @@
-internal import Platform
+package import Platform
 public import Tensors
 
 /// A range of factors around 1: as likely below as above it.
@@ -18,7 +18,7 @@ public struct FactorRange: Equatable, Sendable {
   }
 
   /// Throws: `.invalid` unless 0 < lower <= 1 <= upper.
-  func validate(_ name: String) throws(MedDINOError) {
+  package func validate(_ name: String) throws(MedDINOError) {
     guard lower > 0, lower <= 1, upper >= 1, upper.isFinite else {
       throw .invalid("\(name) is \(lower) to \(upper), expected a range of positive factors that holds 1")
     }
@@ -26,11 +26,11 @@ public struct FactorRange: Equatable, Sendable {
 }
 
 /// Checks shared by the options of the transforms.
-enum OptionCheck {
-  static func chance(_ value: Double, _ name: String) throws(MedDINOError) {
+package enum OptionCheck {
+  package static func chance(_ value: Double, _ name: String) throws(MedDINOError) {
     guard (0...1).contains(value) else { throw .invalid("\(name) is \(value), expected a probability from 0 to 1") }
   }
-  static func range(_ value: ClosedRange<Double>, _ name: String, in allowed: ClosedRange<Double>) throws(MedDINOError) {
+  package static func range(_ value: ClosedRange<Double>, _ name: String, in allowed: ClosedRange<Double>) throws(MedDINOError) {
     guard allowed.contains(value.lowerBound), allowed.contains(value.upperBound) else {
       throw .invalid("\(name) is \(value), expected a range inside \(allowed)")
     }

@@ -36,7 +36,7 @@ public struct Gamma: Equatable, Sendable {
     return Parameters(exponents: exponents, inverts: inverts, retainsStatistics: retainsStatistics)
   }
 
-  func validate() throws(MedDINOError) {
+  package func validate() throws(MedDINOError) {
     try OptionCheck.chance(chance, "gamma probability")
     try exponent.validate("gamma exponent")
   }

@@ -1,11 +1,11 @@
 /// Mean, smallest and largest value of a plane. Sums in double precision and in an order that only the count decides.
-struct PlaneStatistics {
-  let mean: Double
-  let minimum: Float
-  let maximum: Float
+package struct PlaneStatistics {
+  package let mean: Double
+  package let minimum: Float
+  package let maximum: Float
 
   /// `count` must not be 0.
-  init(_ values: UnsafePointer<Float>, count: Int) {
+  package init(_ values: UnsafePointer<Float>, count: Int) {
     var sums = SIMD8<Double>()
     var low = SIMD8<Float>(repeating: values[0])
     var high = low
@@ -35,7 +35,7 @@ struct PlaneStatistics {
   }
 
   /// Standard deviation with count - 1; 0 for a single value.
-  static func deviation(_ values: UnsafePointer<Float>, count: Int, mean: Double) -> Double {
+  package static func deviation(_ values: UnsafePointer<Float>, count: Int, mean: Double) -> Double {
     guard count > 1 else { return 0 }
     var sums = SIMD8<Double>()
     let middle = SIMD8<Double>(repeating: mean)

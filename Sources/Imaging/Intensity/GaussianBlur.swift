@@ -34,7 +34,7 @@ public struct GaussianBlur: Equatable, Sendable {
     return result
   }
 
-  func validate() throws(MedDINOError) {
+  package func validate() throws(MedDINOError) {
     try OptionCheck.chance(chance, "blur probability")
     try OptionCheck.chance(channelChance, "blur probability of a channel")
     try OptionCheck.range(deviation, "blur deviation", in: 0.01...100)
