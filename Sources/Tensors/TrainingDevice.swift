@@ -8,7 +8,7 @@ public import Platform
 /// float32 unless a method says otherwise. With `Precision.bfloat16` the factors of every product are rounded to bfloat16 and
 /// accumulated in float32. Sums are split by shape alone, so a result does not depend on the number of threads.
 /// Shapes are the callers' duty, as in `Device`.
-public protocol TrainingDevice: Device {
+public protocol TrainingDevice: DistillationDevice {
   // MARK: products
 
   /// output [rows, outputs] = input [rows, inputs] · weight [outputs, inputs]ᵀ + bias. Throws: `.outOfMemory`.

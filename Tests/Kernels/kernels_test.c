@@ -77,6 +77,7 @@ static void test_table(int isa) {
   test_training(k);
   test_attention_backward(k);
   test_loss(k);
+  test_distillation(k);
   printf("%s: %ld checks\n", table_name, passed + failed - before);
 }
 

@@ -37,6 +37,7 @@ void test_attention(const ck_kernels *k);
 void test_training(const ck_kernels *k);
 void test_attention_backward(const ck_kernels *k);
 void test_loss(const ck_kernels *k);
+void test_distillation(const ck_kernels *k);
 void test_sgemm(void);
 void test_pool(void);
 void test_error_text(void);

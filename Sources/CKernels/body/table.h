@@ -12,6 +12,7 @@
 #include "elementwise_backward.h"
 #include "rows_backward.h"
 #include "loss.h"
+#include "distillation.h"
 
 #define DEFINE_TABLE(ISA)                         \
   static const ck_kernels table = {               \
@@ -73,4 +74,12 @@
       .label_loss_gradient = label_loss_gradient, \
       .region_loss_sums = region_loss_sums,       \
       .region_loss_gradient = region_loss_gradient, \
+      .dot = dot,                                 \
+      .largest = largest,                         \
+      .exp_scaled = exp_scaled,                   \
+      .multiply_scaled = multiply_scaled,         \
+      .normalize_rows = normalize_rows,           \
+      .normalize_rows_backward = normalize_rows_backward, \
+      .soft_cross_entropy = soft_cross_entropy,   \
+      .gram_difference = gram_difference,         \
   };

@@ -181,6 +181,19 @@ typedef struct ck_kernels {
    * Gradient: m * (bce * (p - y) + p (1 - p) (slope + y * target_slope)). */
   void (*CK_NONNULL region_loss_sums)(const float *x, const int16_t *target, const int16_t *left_out, int64_t count, float *p, double *sums);
   void (*CK_NONNULL region_loss_gradient)(float *p, const int16_t *target, const int16_t *left_out, int64_t count, float bce, float slope, float target_slope);
+  /* training: self-distillation. */
+  double (*CK_NONNULL dot)(const float *x, const float *y, int64_t count);
+  float (*CK_NONNULL largest)(const float *x, int64_t count); /* NaN left out; minus infinity of nothing */
+  void (*CK_NONNULL exp_scaled)(const float *x, float *y, float centre, float factor, float shift, int64_t count); /* y = e^(factor * (x - centre) + shift) */
+  void (*CK_NONNULL multiply_scaled)(float *x, const float *by, float factor, int64_t count);        /* x *= by * factor */
+  /* y = x / max(|x|, eps) per row; y may be x. The backward adds to dx, which is not g. */
+  void (*CK_NONNULL normalize_rows)(const float *x, float *y, int64_t rows, int64_t columns, float eps);
+  void (*CK_NONNULL normalize_rows_backward)(const float *x, const float *g, float *dx, int64_t rows, int64_t columns, float eps);
+  /* One row against the sum q of `count` target rows: returns -sum q ln softmax(z / temperature); gradient (NULL: not wanted) is
+   * factor / temperature * (softmax * sum(q) - q). */
+  double (*CK_NONNULL soft_cross_entropy)(const float *z, const float *const *targets, int64_t count, int64_t columns, float inverse_temperature, float factor, float *gradient);
+  /* Returns the sum of (s - t)^2 and leaves s - t in s. cuts_...: negatives count as 0; where s is cut, 0 is left. */
+  double (*CK_NONNULL gram_difference)(float *s, const float *t, int64_t count, int32_t cuts_student, int32_t cuts_teacher);
 } ck_kernels;
 
 /* The table of one instruction set; NULL when it is not supported here. */
