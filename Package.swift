@@ -67,6 +67,7 @@ let package = Package(
     module("Training", ["Networks", "Tensors", "WeightFiles", "Platform"]),
     // floor 5
     module("FineTuning", ["Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+    module("Pretraining", ["Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
     module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
@@ -103,6 +104,7 @@ let package = Package(
     tests(
       "FineTuning",
       ["FineTuning", "Datasets", "Reports", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+    tests("Pretraining", ["Pretraining", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Datasets", ["Datasets", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests(
@@ -111,7 +113,10 @@ let package = Package(
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
     tests(
       "Golden",
-      ["CKernels", "MedDINO", "FineTuning", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+      [
+        "CKernels", "MedDINO", "FineTuning", "Pretraining", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors",
+        "Platform",
+      ]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

@@ -19,6 +19,9 @@ private let allChecks: [GoldenCheck] = [
   augmentationGoldens,
   datasetGoldens,
   lossGoldens,
+  distillationGoldens,
+  maskGoldens,
+  pretrainingGoldens,
 ].flatMap { $0 }
 
 /// Folders that may hold goldens, in order: `MEDDINO_GOLDEN` alone when it is set, else the copy in the tests, then the whole set

@@ -1,0 +1,121 @@
+internal import Networks
+public import Platform
+internal import Tensors
+internal import Training
+internal import WeightFiles
+
+/// Checkpoints and exports of a run. Source: model specification 2.2, 2.3.
+extension Pretrainer {
+  /// Settings that may change when a run goes on: they do not change its numbers.
+  private static let free = [
+    "train.num_workers", "train.output_dir", "train.dataset_path", "train.previous_checkpoint", "train.checkpointing",
+    "train.saveckp_freq", "student.pretrained_weights", "student.resume_from_teacher_chkpt", "gram.ckpt", "checkpointing", "evaluation",
+  ]
+
+  /// What must be equal for a restore.
+  static func architecture(_ settings: PretrainingSettings) -> JSON {
+    var sections = settings.document.objectValue ?? JSONObject()
+    for path in free {
+      let parts = path.split(separator: ".").map(String.init)
+      guard parts.count == 2 else {
+        sections[parts[0]] = nil
+        continue
+      }
+      var section = sections[parts[0]]?.objectValue ?? JSONObject()
+      section[parts[1]] = nil
+      sections[parts[0]] = .object(section)
+    }
+    return .object(("method", .string("self-distillation")), ("settings", .object(sections)))
+  }
+
+  var state: CheckpointState {
+    var state = CheckpointState(architecture: Self.architecture(settings))
+    state.step = trainer.iteration
+    state.epoch = trainer.iteration / settings.run.epochLength
+    state.seed = settings.run.seed
+    state.dataPosition = trainer.iteration
+    state.owner = .object(
+      ("gram_updates", .integer(trainer.gramUpdates)), ("undefined_in_row", .integer(trainer.undefinedInRow)),
+      ("settings", settings.document))
+    return state
+  }
+
+  var tensors: CheckpointTensors { Self.tensors(trainer) }
+
+  private static func tensors(_ trainer: DistillationTrainer) -> CheckpointTensors {
+    let model = trainer.model
+    let learned = Set(model.studentParameters.map(\.name))
+    var extra = model.studentState.filter { !learned.contains($0.name) }
+    for entry in model.gramTeacherState ?? [] where learned.contains(entry.name) { extra.append(("gram." + entry.name, entry.tensor)) }
+    return CheckpointTensors(
+      parameters: model.studentParameters, optimizer: trainer.optimizer, average: trainer.average, extra: extra)
+  }
+
+  /// Before networks are made: a wrong folder should say what differs, not which tensor does not fit. Throws: `.invalid`, `.format`, `.io`.
+  static func checkArchitecture(_ path: String, _ settings: PretrainingSettings) throws(MedDINOError) {
+    let saved = try TrainingCheckpoint(path).state
+    guard let method = saved.architecture["method"]?.stringValue, method == "self-distillation" else {
+      throw .invalid("\(path): a checkpoint of another kind of training, expected one of pretraining")
+    }
+    if let difference = firstDifference(saved.architecture["settings"] ?? .null, architecture(settings)["settings"] ?? .null, "") {
+      throw .invalid("\(path): the run in this folder has other settings: \(difference)")
+    }
+  }
+
+  private static func firstDifference(_ saved: JSON, _ own: JSON, _ path: String) -> String? {
+    if saved == own { return nil }
+    if let a = saved.objectValue, let b = own.objectValue {
+      for key in b.keys + a.keys.filter({ b[$0] == nil }) {
+        let place = path.isEmpty ? key : path + "." + key
+        if let found = firstDifference(a[key] ?? .null, b[key] ?? .null, place) { return found }
+      }
+      return nil  // the same keys in another order
+    }
+    // 1 and 1.0 are one number.
+    if let a = saved.doubleValue, let b = own.doubleValue, a == b { return nil }
+    return "\(path) is \(own.text().prefix(80)), the run has \(saved.text().prefix(80))"
+  }
+
+  static func restore(_ trainer: DistillationTrainer, from path: String, _ settings: PretrainingSettings) throws(MedDINOError) {
+    let checkpoint = try TrainingCheckpoint(path)
+    let saved = checkpoint.state
+    guard let updates = saved.owner["gram_updates"]?.intValue, let undefined = saved.owner["undefined_in_row"]?.intValue, updates >= 0,
+      undefined >= 0
+    else { throw .format("\(path): checkpoint without the state of a pretraining run") }
+    try checkpoint.restore(tensors(trainer), architecture: saved.architecture)
+    trainer.iteration = saved.step
+    trainer.gramUpdates = updates
+    trainer.undefinedInRow = undefined
+  }
+
+  /// A copy of the checkpoint under another name. Throws: `.io`, `.outOfMemory`.
+  func save(to path: String) throws(MedDINOError) { try TrainingCheckpoint.save(state, tensors, to: path) }
+
+  /// Writes the teacher as it is now into `eval/training_<iteration>`: `teacher_checkpoint.safetensors` with the official names
+  /// `teacher.backbone.…`, `teacher.dino_head.…`, `teacher.ibot_head.…`, and `backbone.safetensors` with the bare names of a released backbone.
+  ///
+  /// Returns the folder. Throws: `.io`, `.outOfMemory`.
+  @discardableResult
+  public func exportTeacher() throws(MedDINOError) -> String {
+    let target = "\(folder)/eval/training_\(trainer.iteration)"
+    try makeFolder(folder + "/eval")
+    try makeFolder(target)
+    try exportTeacher(to: target)
+    return target
+  }
+
+  /// The same into a folder that exists.
+  public func exportTeacher(to target: String) throws(MedDINOError) {
+    let named = Dictionary(trainer.model.teacherState.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
+    let prefix = "backbone."
+    let metadata = [
+      ("architecture", settings.networks.encoder.json.text()), ("iteration", String(trainer.iteration)),
+      ("normalization", settings.pixels.normalization.rawValue),
+    ]
+    let backbone = settings.networks.encoder.parameters.compactMap { spec in named[prefix + spec.name].map { (spec.name, $0) } }
+    let heads = trainer.model.teacherState.filter { !$0.name.hasPrefix(prefix) }.map { ("teacher." + $0.name, $0.tensor) }
+    try SafeTensorsWriter.write(
+      backbone.map { ("teacher." + prefix + $0.0, $0.1) } + heads, metadata: metadata, to: target + "/teacher_checkpoint.safetensors")
+    try SafeTensorsWriter.write(backbone, metadata: metadata, to: target + "/backbone.safetensors")
+  }
+}

@@ -1,0 +1,154 @@
+public import Platform
+public import Tensors
+public import Training
+public import WeightFiles
+
+/// A run of self-supervised pretraining in a folder: checkpoints, metrics, exported teachers.
+///
+/// Everything random is keyed by the seed and the number of the iteration, so a run that is resumed goes on with the bits of one that never
+/// stopped. Used by one thread at a time. Source: model specification 2.3, 6.
+public final class Pretrainer {
+  public let settings: PretrainingSettings
+  public let trainer: DistillationTrainer
+  public let folder: String
+  /// Whether the run goes on from a checkpoint of its folder.
+  public let isResumed: Bool
+  let device: any TrainingDevice
+  let checkpoints: CheckpointFolder
+  private let tape: Tape
+  private let maker: CropMaker
+  private let metrics: MetricsStream
+  private var loader: BatchLoader<PretrainingBatch>?
+  static let metricsName = "metrics.jsonl"
+  static let settingsName = "settings.json"
+
+  /// Starts a run in `folder`, or goes on with the one that is there: its settings must be equal but for workers, paths and checkpoint
+  /// periods.
+  /// Throws: `.invalid` for settings or a source that cannot be, and for a folder of another run; `.format`, `.io`, `.outOfMemory`.
+  public init(
+    _ settings: PretrainingSettings, source: any SliceSource, folder: String, device: any TrainingDevice
+  ) throws(MedDINOError) {
+    self.settings = settings
+    self.folder = folder
+    self.device = device
+    let encoder = settings.networks.encoder
+    maker = try CropMaker(
+      source, crops: settings.crops, pixels: settings.pixels, masks: settings.masks, batchSize: settings.run.batchSize,
+      channels: encoder.inputChannels, patchSize: encoder.patchSize, seed: settings.run.seed)
+    checkpoints = try CheckpointFolder(folder, name: "pretraining", keep: settings.run.checkpointsKept)
+    try checkpoints.removeAbandoned()
+    let saved = try checkpoints.latest()
+    isResumed = saved != nil
+    let anchored = settings.losses.gram.map { !$0.usesAverage } ?? false
+    let start: StartingPoint
+    if let saved {
+      try Self.checkArchitecture(saved, settings)
+      start = StartingPoint(resuming: try SafeTensorsFile(InputFile(saved)), hasGramTeacher: anchored)
+    } else {
+      start = try StartingPoint(settings, in: device.budget)
+    }
+    let model = try SelfDistillation(
+      settings.networks, options: settings.losses, student: start.student, teacher: start.teacher, gramTeacher: start.gramTeacher,
+      device: device)
+    trainer = try DistillationTrainer(model, schedules: settings.schedules, options: settings.optimizer)
+    tape = Tape(device, precision: settings.run.precision)
+    if let saved { try Self.restore(trainer, from: saved, settings) }
+    metrics = try MetricsStream(folder + "/" + Self.metricsName, resumedStep: saved == nil ? nil : trainer.iteration)
+    if saved == nil { try AtomicFile.write(Array((settings.document.text() + "\n").utf8), to: folder + "/" + Self.settingsName) }
+  }
+
+  /// Iterations made so far.
+  public var iteration: Int { trainer.iteration }
+  public var isFinished: Bool { trainer.iteration >= settings.run.iterations }
+
+  /// Iterates until the run is finished or `limit` iterations of the whole run are made, and saves at the end.
+  ///
+  /// A cancel saves what is reached and is thrown on. `report` sees every iteration.
+  /// Throws: `.cancelled`, `.state` when the loss is no number for too long, `.io` when a file cannot be written, and what the source throws.
+  public func run(
+    until limit: Int? = nil, control: RunControl = RunControl(), report: ((DistillationTrainer.Report, _ seconds: Double) -> Void)? = nil
+  ) throws(MedDINOError) {
+    let end = min(limit ?? settings.run.iterations, settings.run.iterations)
+    let first = trainer.iteration
+    guard first < end else { return }
+    try control.begin("pretrain", from: 0, to: 1)
+    do throws(MedDINOError) {
+      while trainer.iteration < end {
+        let part = Double(trainer.iteration - first) / Double(end - first)
+        try control.update(part)
+        let (result, seconds) = try step(control.still(at: part))
+        report?(result, seconds)
+        try keep(isLast: trainer.iteration == end)
+      }
+    } catch {
+      if error.kind == .cancelled, trainer.iteration > first { try save() }
+      throw error
+    }
+  }
+
+  /// One iteration on the next batch, noted in the metrics. Throws: as `run`.
+  @discardableResult
+  public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> (report: DistillationTrainer.Report, seconds: Double) {
+    let start = monotonicSeconds()
+    let batch = try nextBatch(control)
+    tape.control = control
+    defer { tape.control = RunControl() }
+    let report: DistillationTrainer.Report
+    do throws(MedDINOError) {
+      report = try trainer.step(batch, seed: settings.run.seed, recompute: settings.run.recompute, on: tape)
+    } catch {
+      loader = nil  // the batch is made again
+      throw error
+    }
+    let seconds = monotonicSeconds() - start
+    try metrics.write(record(report, seconds: seconds))
+    return (report, seconds)
+  }
+
+  private func nextBatch(_ control: RunControl) throws(MedDINOError) -> PretrainingBatch {
+    if loader == nil || loader?.position != trainer.iteration {
+      let (maker, budget, workers) = (maker, device.budget, settings.run.workers)
+      loader = try BatchLoader(from: trainer.iteration, to: settings.run.iterations, workers: workers, ahead: max(1, 2 * workers)) {
+        (index, control) throws(MedDINOError) in try maker.batch(at: index, in: budget, control: control)
+      }
+    }
+    do throws(MedDINOError) {
+      guard let batch = try loader?.next(control) else {
+        throw .state("the run is finished after \(settings.run.iterations) iterations")
+      }
+      return batch
+    } catch {
+      if error.kind != .cancelled { loader = nil }
+      throw error
+    }
+  }
+
+  private func record(_ report: DistillationTrainer.Report, seconds: Double) -> MetricsRecord {
+    var values = JSONObject(report.losses.named.map { ($0.name, Self.number($0.value)) })
+    for norm in report.norms { values[norm.name + "_grad_norm"] = Self.number(norm.value) }
+    values["lr"] = .number(report.rates.learningRate)
+    values["last_layer_lr"] = .number(report.rates.lastLayerLearningRate)
+    values["wd"] = .number(report.rates.weightDecay)
+    values["mom"] = .number(report.momentum)
+    values["teacher_temp"] = .number(report.teacherTemperature)
+    values["global_crops_size"] = .integer(settings.crops.resolution(at: report.iteration).global)
+    values["seconds"] = .number(seconds)
+    return MetricsRecord(.step, step: report.iteration + 1, epoch: report.iteration / settings.run.epochLength, values: values)
+  }
+  /// Lines of metrics are plain JSON, which has no NaN.
+  private static func number(_ value: Double) -> JSON { value.isFinite ? .number(value) : .null }
+
+  /// Saves and exports where the settings say so.
+  private func keep(isLast: Bool) throws(MedDINOError) {
+    let (run, done) = (settings.run, trainer.iteration)
+    if isLast || done % run.checkpointPeriod == 0 { try save() }
+    if run.keepEvery > 0, done % run.keepEvery == 0 { try save(to: checkpoints.folder + "/kept_\(done).safetensors") }
+    if (isLast && isFinished) || (run.exportPeriod > 0 && done % run.exportPeriod == 0) { try exportTeacher() }
+  }
+
+  /// Puts the metrics on the disk, then a checkpoint. Throws: `.io`, `.outOfMemory`.
+  public func save() throws(MedDINOError) {
+    try metrics.sync()
+    try checkpoints.save(state, tensors)
+  }
+}

@@ -1,0 +1,102 @@
+internal import Networks
+public import Platform
+public import Tensors
+public import Training
+public import WeightFiles
+
+/// Everything that fixes a pretraining run, from one JSON document with the official keys.
+///
+/// Source: model specification 10.3; keys that are left out have the preset's values, or the official defaults.
+public struct PretrainingSettings: Sendable {
+  /// The complete document: what a checkpoint keeps and `--print-config` shows.
+  public let document: JSON
+  public var networks: DistillationNetworks
+  public let losses: DistillationOptions
+  public let masks: MaskOptions
+  public let crops: CropOptions
+  public let pixels: PixelOptions
+  public let optimizer: DistillationOptimizer
+  public let schedules: SelfSupervisedSchedules
+  public let run: RunSettings
+
+  /// Values of the loop itself.
+  public struct RunSettings: Equatable, Sendable {
+    /// Images of one iteration.
+    public var batchSize: Int
+    public var seed: UInt64
+    public var workers: Int
+    public var epochs: Int
+    /// Iterations of an epoch.
+    public var epochLength: Int
+    public var recompute: Bool
+    public var precision: Precision
+    /// Iterations between checkpoints, how many are kept, and iterations whose checkpoint is kept for good (0: none).
+    public var checkpointPeriod: Int
+    public var checkpointsKept: Int
+    public var keepEvery: Int
+    /// Iterations between exports of the teacher; 0: only at the end.
+    public var exportPeriod: Int
+    /// A backbone to start from, with new heads.
+    public var initialBackbone: String?
+    /// The checkpoint, or exported teacher, of an earlier stage: student, teacher and Gram teacher start as its teacher.
+    public var previousStage: String?
+    /// The Gram teacher's own file, where it is not that of the earlier stage.
+    public var gramTeacher: String?
+    public var iterations: Int { epochs * epochLength }
+  }
+
+  public static let presetNames = SettingsTemplate.presets.map(\.name)
+
+  /// `overlay`: the keys that differ from the preset; nil takes the preset, without one the official defaults.
+  /// Throws: `.invalid` naming an unknown key, an unknown preset or a value out of range.
+  public init(preset: String? = nil, _ overlay: JSON? = nil) throws(MedDINOError) {
+    let template = try JSON.parse(SettingsTemplate.text, source: "pretraining defaults")
+    var document = Self.without(SettingsTemplate.absent, template)
+    for name in try Self.lineage(preset) {
+      let text = SettingsTemplate.presets.first { $0.name == name }?.text ?? "{}"
+      document = try SettingsMerge.merged(document, try JSON.parse(text, source: name), template: template)
+    }
+    if let overlay {
+      guard overlay.objectValue != nil else {
+        throw .invalid("the pretraining settings are \(overlay.text().prefix(40)), expected an object")
+      }
+      document = try SettingsMerge.merged(document, overlay, template: template)
+    }
+    try self.init(complete: document)
+  }
+
+  private init(complete document: JSON) throws(MedDINOError) {
+    let reader = SettingsReader(document)
+    try Self.checkFixed(reader)
+    self.document = document
+    run = try Self.run(reader)
+    networks = try Self.networks(reader)
+    losses = try Self.losses(reader, run)
+    masks = try Self.masks(reader)
+    crops = try Self.crops(reader, patchSize: networks.encoder.patchSize)
+    pixels = try Self.pixels(reader)
+    optimizer = try Self.optimizer(reader)
+    schedules = try SelfSupervisedSchedules(document)
+    try networks.validate()
+    try losses.validate()
+    try masks.validate()
+  }
+
+  /// The preset and those that it builds on, the base first.
+  private static func lineage(_ preset: String?) throws(MedDINOError) -> [String] {
+    guard let preset else { return [] }
+    guard presetNames.contains(preset) else {
+      throw .invalid("pretraining preset is \"\(preset)\", expected one of \(presetNames.joined(separator: ", "))")
+    }
+    return (SettingsTemplate.parents[preset].map { [$0] } ?? []) + [preset]
+  }
+
+  private static func without(_ paths: [String], _ document: JSON) -> JSON {
+    var object = document.objectValue ?? JSONObject()
+    for path in paths {
+      let parts = path.split(separator: ".", maxSplits: 1).map(String.init)
+      object[parts[0]] = parts.count == 1 ? .null : without([parts[1]], object[parts[0]] ?? .null)
+    }
+    return .object(object)
+  }
+}

@@ -1,0 +1,223 @@
+public import Networks
+public import Platform
+public import Tensors
+
+/// Student, moving-average teacher and Gram teacher, and the losses between them.
+///
+/// Used by one thread at a time. Source: Siméoni et al., DINOv3, arXiv:2508.10104; model specification 6.
+public final class SelfDistillation {
+  public let networks: DistillationNetworks
+  public let options: DistillationOptions
+  let device: any TrainingDevice
+  let student: DistillationNetwork
+  let teacher: DistillationNetwork
+  /// Where anchoring has a network of its own.
+  let gramTeacher: DistillationNetwork?
+
+  /// Initial values by name, `backbone.…`, `dino_head.…`, `ibot_head.…`. The teacher is the student's copy unless it is given;
+  /// `gramTeacher` (a backbone) is needed where the options have anchoring to a network of its own.
+  /// Throws: `.invalid` for options that cannot be or a missing Gram teacher, `.format`, `.outOfMemory`.
+  public init(
+    _ networks: DistillationNetworks, options: DistillationOptions, student: any ParameterSource, teacher: (any ParameterSource)? = nil,
+    gramTeacher: (any ParameterSource)? = nil, device: any TrainingDevice
+  ) throws(MedDINOError) {
+    try networks.validate()
+    try options.validate()
+    self.networks = networks
+    self.options = options
+    self.device = device
+    self.student = try DistillationNetwork(networks, parameters: student, isStudent: true, device: device)
+    self.teacher = try DistillationNetwork(networks, parameters: teacher ?? student, isStudent: false, device: device)
+    guard let gram = options.gram, !gram.usesAverage else {
+      self.gramTeacher = nil
+      return
+    }
+    guard let source = gramTeacher else { throw .invalid("gram.ckpt is missing, expected the teacher of an earlier stage") }
+    self.gramTeacher = try DistillationNetwork(networks, parameters: source, isStudent: false, hasHeads: false, device: device)
+  }
+
+  /// What the optimiser changes, in official order.
+  public var studentParameters: [Parameter] { student.parameters }
+  /// Learned tensors and buffers under their official names.
+  public var studentState: [(name: String, tensor: Tensor)] { student.state }
+  public var teacherState: [(name: String, tensor: Tensor)] { teacher.state }
+  /// The moving averages, one per parameter of the student.
+  public var teacherAverages: [(name: String, tensor: Tensor)] { teacher.parameters.map { ($0.name, $0.value) } }
+  public var gramTeacherState: [(name: String, tensor: Tensor)]? { gramTeacher?.state }
+
+  /// The Gram teacher becomes what the teacher's backbone is now. Without effect where there is none.
+  public func refreshGramTeacher() throws(MedDINOError) {
+    try gramTeacher?.copyParameters(from: teacher)
+  }
+
+  /// How one forward is made.
+  public struct Forward {
+    public var iteration: Int
+    public var teacherTemperature: Double
+    /// Stochastic depth and coordinate augmentation of the student; nil: none.
+    public var randomness: (seed: UInt64, step: UInt64)?
+    /// Blocks of the student run again in the backward instead of keeping their activations.
+    public var recompute = false
+    public init(iteration: Int, teacherTemperature: Double, randomness: (seed: UInt64, step: UInt64)? = nil, recompute: Bool = false) {
+      (self.iteration, self.teacherTemperature, self.randomness) = (iteration, teacherTemperature, randomness)
+      self.recompute = recompute
+    }
+  }
+
+  /// Forward and backward of one batch: gradients are added to the student's parameters.
+  ///
+  /// Throws: `.shape`, `.invalid` for a batch of one image with KoLeo, `.outOfMemory`, `.cancelled`. Source: model specification 6.2, 6.3.
+  public func accumulate(_ batch: PretrainingBatch, _ forward: Forward, on tape: Tape) throws(MedDINOError) -> DistillationLosses {
+    let encoder = networks.encoder
+    try batch.check(channels: encoder.inputChannels, patchSize: encoder.patchSize)
+    guard batch.images >= 2 || options.koLeoWeight == 0 else {
+      throw .invalid("batch of 1 image, expected at least 2: KoLeo needs a neighbour (dino.koleo_loss_weight 0 turns it off)")
+    }
+    tape.reset()
+    let targets = try targets(batch, forward, on: tape)
+    func draws(_ crops: Tensor, _ group: UInt64) -> VisionTransformer.TrainingDraws? {
+      forward.randomness.map {
+        TrainingRandomness(seed: $0.seed, step: $0.step, group: group).draws(encoder, batch: crops.shape[0], isLocalCrop: group == 1)
+      }
+    }
+    let features = try student.features(
+      [
+        .init(Variable(batch.globalCrops), mask: batch.masks.masks, draws: draws(batch.globalCrops, 0)),
+        .init(Variable(batch.localCrops), draws: draws(batch.localCrops, 1)),
+      ], isStudent: true, recompute: forward.recompute, on: tape)
+    var losses = DistillationLosses()
+    try addClassLosses(batch, features, targets, forward, to: &losses, on: tape)
+    try addPatchLoss(batch, features[0], targets, to: &losses, on: tape)
+    if let gram = options.gram { try addGramLoss(gram, batch, features[0], targets, forward, to: &losses, on: tape) }
+    try tape.backward()
+    return losses
+  }
+
+  // MARK: the teacher's side
+
+  private struct Targets {
+    /// [2 · images, prototypes] and [masked patches, prototypes].
+    let classes: Tensor
+    let patches: Tensor?
+    let features: NormedTokens
+  }
+
+  private func targets(_ batch: PretrainingBatch, _ forward: Forward, on tape: Tape) throws(MedDINOError) -> Targets {
+    let features = try teacher.features([.init(Variable(batch.globalCrops))], isStudent: false, on: tape)[0]
+    let temperature = Float(forward.teacherTemperature)
+    func assigned(_ head: ProjectionHead?, _ tokens: Variable) throws(MedDINOError) -> Tensor {
+      guard let head else { throw MedDINOError(.internal, "the teacher has no heads") }
+      let logits = try head.logits(tokens, on: tape).value
+      try device.sinkhorn(logits, temperature: temperature, iterations: options.sinkhornIterations, into: logits)
+      return logits
+    }
+    let classes = try assigned(teacher.dinoHead, try features.classTokens(on: tape))
+    var patches: Tensor?
+    if !batch.masks.indices.isEmpty {
+      patches = try assigned(teacher.ibotHead, try features.patchTokens(batch.masks.indices, on: tape))
+    }
+    return Targets(classes: classes, patches: patches, features: features)
+  }
+
+  // MARK: losses
+
+  private func addClassLosses(
+    _ batch: PretrainingBatch, _ features: [NormedTokens], _ targets: Targets, _ forward: Forward, to losses: inout DistillationLosses,
+    on tape: Tape
+  ) throws(MedDINOError) {
+    guard let head = student.dinoHead else { return }
+    let (globals, locals) = (globalCropCount, batch.localCount)
+    let globalTerms = globals * (options.ignoresDiagonal ? globals - 1 : globals)
+    let terms = Double(globalTerms + globals * locals)
+    let temperature = Float(options.studentTemperature)
+    losses.dinoLocalWeight = options.localWeight?.value(at: forward.iteration) ?? 1
+    let localScale = options.dinoWeight * Double(globals * locals) / terms * losses.dinoLocalWeight
+    losses.dinoLocal = try tape.softCrossEntropy(
+      try head.logits(try features[1].classTokens(on: tape), on: tape), targets: targets.classes,
+      pairs: .crops(students: locals, teachers: globals, batch: batch.images, ignoreDiagonal: false), temperature: temperature,
+      scale: Float(localScale))
+    let globalScale = options.dinoWeight * Double(globalTerms) / terms
+    losses.dinoGlobal = try tape.softCrossEntropy(
+      try head.logits(try features[0].classTokens(on: tape), on: tape), targets: targets.classes,
+      pairs: .crops(students: globals, teachers: globals, batch: batch.images, ignoreDiagonal: options.ignoresDiagonal),
+      temperature: temperature, scale: Float(globalScale))
+    losses.total += localScale * losses.dinoLocal + globalScale * losses.dinoGlobal
+    guard options.koLeoWeight > 0 else { return }
+    for crop in 0..<globals {
+      let tokens = try features[0].classTokens(crop * batch.images..<(crop + 1) * batch.images, on: tape)
+      // The weight times the number of crops times the mean over the crops.
+      losses.koLeo += try tape.koLeo(tokens, options.koLeo, scale: Float(options.koLeoWeight)) / Double(globals)
+    }
+    losses.total += options.koLeoWeight * Double(globals) * losses.koLeo
+  }
+
+  private func addPatchLoss(
+    _ batch: PretrainingBatch, _ features: NormedTokens, _ targets: Targets, to losses: inout DistillationLosses, on tape: Tape
+  ) throws(MedDINOError) {
+    guard let head = student.ibotHead, let patches = targets.patches else { return }
+    let logits = try head.logits(try features.patchTokens(batch.masks.indices, on: tape), on: tape)
+    losses.ibot = try tape.softCrossEntropy(
+      logits, targets: patches, pairs: .patches(weights: batch.masks.weights, images: features.images),
+      temperature: Float(options.studentTemperature), scale: Float(options.ibotWeight))
+    losses.total += options.ibotWeight * losses.ibot
+  }
+
+  private func addGramLoss(
+    _ gram: GramAnchoring, _ batch: PretrainingBatch, _ features: NormedTokens, _ targets: Targets, _ forward: Forward,
+    to losses: inout DistillationLosses, on tape: Tape
+  ) throws(MedDINOError) {
+    let anchor = try anchorTokens(batch, features, targets, on: tape)
+    let all = Array(0..<features.images * features.patches)
+    let masked = batch.masks.indices
+    let unmasked = { Array(Set(all).subtracting(masked)).sorted() }
+    let weight = gram.weightSchedule?.value(at: forward.iteration) ?? gram.weight
+    let chosen = gram.tokens == .all ? all : gram.tokens == .masked ? masked : unmasked()
+    losses.gramWeight = weight
+    losses.gram = 0
+    if gram.tokens == .all {
+      losses.gram = try tape.gramLoss(try features.patchTokens(on: tape), teacher: anchor, gram.form, scale: Float(weight))
+    } else if !chosen.isEmpty {
+      let (own, other) = try pair(chosen, features, anchor, on: tape)
+      losses.gram = try tape.gramLoss(own, teacher: other, gram.form, scale: Float(weight))
+    }
+    losses.total += weight * (losses.gram ?? 0)
+    guard gram.measuresStatistics else { return }
+    var form = gram.form
+    form.imageLevel = false
+    func measured(_ places: [Int]) throws(MedDINOError) -> Double? {
+      if places.isEmpty { return nil }
+      return try tape.withoutRecording { () throws(MedDINOError) in
+        let (own, other) = try pair(places, features, anchor, on: tape)
+        return try device.gramLoss(own.value, teacher: other, form, scale: 1, gradient: nil)
+      }
+    }
+    losses.maskedGram = try measured(masked)
+    losses.unmaskedGram = try measured(unmasked())
+  }
+
+  /// Student and anchor tokens at some places, each [1, places, dim].
+  private func pair(
+    _ places: [Int], _ features: NormedTokens, _ anchor: Tensor, on tape: Tape
+  ) throws(MedDINOError) -> (Variable, Tensor) {
+    let dim = anchor.shape[2]
+    let own = try features.patchTokens(places, on: tape).reshaped([1, places.count, dim])
+    let other = try tape.gather(Variable(anchor.reshaped([anchor.shape[0] * anchor.shape[1], dim])), places).value
+    return (own, other.reshaped([1, places.count, dim]))
+  }
+
+  /// The anchor's patch tokens on the student's grid [2 · images, patches, dim]; resized before anything is normalised.
+  private func anchorTokens(
+    _ batch: PretrainingBatch, _ features: NormedTokens, _ targets: Targets, on tape: Tape
+  ) throws(MedDINOError) -> Tensor {
+    var source = targets.features
+    if let gramTeacher {
+      source = try gramTeacher.features([.init(Variable(batch.gramCrops ?? batch.globalCrops))], isStudent: false, on: tape)[0]
+    }
+    let tokens = try source.patchTokens(on: tape).value
+    if source.rows == features.rows, source.columns == features.columns { return tokens }
+    let resized = try tape.tensor([features.images, features.patches, tokens.shape[2]], "resized Gram tokens")
+    device.resizeTokens(
+      tokens, rows: source.rows, columns: source.columns, toRows: features.rows, toColumns: features.columns, into: resized)
+    return resized
+  }
+}
