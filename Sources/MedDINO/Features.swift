@@ -49,10 +49,11 @@ public final class Features: Sendable {
     let network = try model.network(0, precision).encoder
     let device = model.context.device.limited(to: budget)
     let workspace = Workspace(budget)
+    var holdsValues = false
     for (index, slice) in slices.enumerated() {
       let share = 0.98 / Double(slices.count)
       try control.begin("features", from: 0.02 + share * Double(index), to: 0.02 + share * Double(index + 1))
-      let images = try plan.images(volume, slice, workspace)
+      let images = try plan.images(volume, slice, workspace, holdsValues: &holdsValues)
       let found = try network.tokens(
         images, blocks: Set(plan.blocks), device: device, workspace: workspace, control: control)
       for (place, block) in plan.blocks.enumerated() {
@@ -62,6 +63,7 @@ public final class Features: Sendable {
       }
       try control.update(1)
     }
+    guard holdsValues else { throw .invalid("the slices hold no finite value") }
   }
 
   private func store(_ raw: Tensor, prefix: Int, slice: Int, block: Int) throws(MedDINOError) {
@@ -133,14 +135,17 @@ private struct FeaturePlan {
     return .plan(try ChannelNormalizer(.ct, channel: 0, properties: task.plan.intensityProperties.first ?? nil, statistics: nil))
   }
 
-  /// The slice normalised, resized and repeated to the encoder's channels: [1, channels, height, width].
-  func images(_ volume: Volume, _ slice: Int, _ workspace: Workspace) throws(MedDINOError) -> Tensor {
+  /// The slice normalised, resized and repeated to the encoder's channels: [1, channels, height, width]. Voxels without a finite value
+  /// are air; `holdsValues` becomes true where there is one.
+  func images(_ volume: Volume, _ slice: Int, _ workspace: Workspace, holdsValues: inout Bool) throws(MedDINOError) -> Tensor {
     let dims = volume.geometry.dims
     let plane = try workspace.tensor("slice", [dims[1], dims[0]])
     let images = try workspace.tensor("images", [1, channels, height, width])
     guard let source = plane.floats.baseAddress, let target = images.floats.baseAddress else { return images }
     volume.readPlane(axis: 2, index: slice, rowAxis: 1, rows: 0..<dims[1], columnAxis: 0, columns: 0..<dims[0], channel: 0, into: source)
-    for index in 0..<plane.count where !source[index].isFinite { source[index] = -1000 }
+    for index in 0..<plane.count {
+      if source[index].isFinite { holdsValues = true } else { source[index] = -1000 }
+    }
     switch normalizer {
     case .plan(let scheme): scheme.apply(source, count: plane.count)
     case .meddino: HounsfieldNormalization.apply(plane.floats)

@@ -85,7 +85,7 @@ public final class TrainingDataset: Sendable {
     guard !identifier.isEmpty, identifier.utf8.count <= 4096 else {
       throw .invalid("identifier has \(identifier.utf8.count) bytes, expected 1 to 4096")
     }
-    try checkValues(labels, identifier)
+    try checkValues(labels, identifier, control)
     try control.begin("prepare", from: 0, to: 0.3)
     let contents: PreprocessedCase
     do {
@@ -106,23 +106,28 @@ public final class TrainingDataset: Sendable {
   }
 
   /// Every value is one that the labels declare. Throws: `.invalid`.
-  private func checkValues(_ labels: Volume, _ identifier: String) throws(MedDINOError) {
+  private func checkValues(_ labels: Volume, _ identifier: String, _ control: RunControl) throws(MedDINOError) {
     let known = Set(scheme.allLabels + (scheme.ignoreLabel.map { [$0] } ?? []))
     let d = labels.geometry.dims
-    var line = [Float](repeating: 0, count: d[0])
+    var piece = [Float](repeating: 0, count: min(d[0], 1 << 16))  // a caller's row may be longer than memory
     for z in 0..<d[2] {
+      try control.check()
       for y in 0..<d[1] {
-        line.withUnsafeMutableBufferPointer { buffer in
-          guard let base = buffer.baseAddress else { return }
-          labels.readPlane(
-            axis: 2, index: z, rowAxis: 1, rows: y..<y + 1, columnAxis: 0, columns: 0..<d[0], channel: 0, into: base)
-        }
-        for value in line {
-          guard let whole = Int(exactly: value), known.contains(whole) else {
-            throw .invalid(
-              "case \(identifier): labels hold the value \(value), expected \(known.sorted().map(String.init).joined(separator: ", "))")
+        for x in stride(from: 0, to: d[0], by: piece.count) {
+          let columns = x..<min(x + piece.count, d[0])
+          piece.withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return }
+            labels.readPlane(
+              axis: 2, index: z, rowAxis: 1, rows: y..<y + 1, columnAxis: 0, columns: columns, channel: 0, into: base)
+          }
+          for value in piece[..<columns.count] {
+            guard let whole = Int(exactly: value), known.contains(whole) else {
+              throw .invalid(
+                "case \(identifier): labels hold the value \(value), expected \(known.sorted().map(String.init).joined(separator: ", "))")
+            }
           }
         }
+        if d[0] > 1 << 20 { try control.check() }
       }
     }
   }

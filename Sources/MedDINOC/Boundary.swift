@@ -1,5 +1,6 @@
 internal import CKernels
 internal import CMedDINO
+internal import Glibc
 internal import Platform
 
 // What every export does: nothing thrown passes, a failure becomes a status and the thread's last error, outputs stay untouched.
@@ -9,9 +10,10 @@ func guarded(_ body: () throws(MedDINOError) -> Void) -> meddino_status {
   ck_set_last_error("")
   do {
     try body()
+    ck_set_last_error("")  // a callback of the host's may have made a call that failed
     return meddino_status(MEDDINO_OK)
   } catch {
-    ck_set_last_error(oneLine(error.message))
+    ck_set_last_error(fitted(oneLine(error.message)))
     return meddino_status(error.kind.rawValue)
   }
 }
@@ -20,6 +22,24 @@ func guarded(_ body: () throws(MedDINOError) -> Void) -> meddino_status {
 func oneLine(_ text: String) -> String {
   text.unicodeScalars.contains { $0.value < 32 }
     ? String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 ? " " : $0 })) : text
+}
+
+/// A text of at most 1023 bytes: what a longer one has in its middle goes, because the path stands in front and the reason at the end.
+func fitted(_ text: String) -> String {
+  let (limit, mark) = (1023, "…")
+  guard text.utf8.count > limit else { return text }
+  let kept = limit - mark.utf8.count
+  var (head, tail) = (Substring(text), Substring(text))
+  while head.utf8.count > kept / 3 { head.removeLast() }
+  while tail.utf8.count > kept - kept / 3 { tail.removeFirst() }
+  return head + mark + tail
+}
+
+/// A settings text, which is parsed outside any memory limit. Throws: as `text`, and `.invalid` above 4 MB.
+func settingsText(_ pointer: UnsafePointer<CChar>, _ name: String) throws(MedDINOError) -> String {
+  let count = strnlen(pointer, (4 << 20) + 1)
+  guard count <= 4 << 20 else { throw .invalid("\(name) has more than \(4 << 20) bytes") }
+  return try text(pointer, name)
 }
 
 /// A pointer that must not be NULL. Throws: `.invalid` with the argument's name.

@@ -114,7 +114,7 @@ private func modelOptions(_ pointer: UnsafePointer<meddino_model_options>?) thro
   return guarded { () throws(MedDINOError) in
     let out = try required(out, "out")
     let context = try object(context, "context", Context.self)
-    out.pointee = handle(ModelHandle(try Model.create(try text(config, "config_json"), seed: seed, context: context)))
+    out.pointee = handle(ModelHandle(try Model.create(try settingsText(try required(config, "config_json"), "config_json"), seed: seed, context: context)))
   }
 }
 

@@ -16,7 +16,7 @@ struct ParsedTraining: Sendable {
   init(_ pointer: UnsafePointer<meddino_train_options>?) throws(MedDINOError) {
     guard let pointer else { return }
     let o = try read(pointer, "options", defaults: meddino_train_options())
-    if let json = o.settings_json { settings = try text(json, "options.settings_json") }
+    if let json = o.settings_json { settings = try settingsText(json, "options.settings_json") }
     if o.max_bytes > 0 { maxBytes = Int(clamping: o.max_bytes) }
     watch = try Watch(o.progress, o.progress_user, o.cancel)
   }

@@ -45,10 +45,11 @@ struct EvaluateCommand: ParsableCommand {
       let pairs = try cases.pairs(prediction, reference, ending)
       let control = Terminal.control(quiet: common.quiet)
       let evaluation = try Evaluation.run(pairs, options: options, jobs: jobs, context: context, control: control)
-      guard cases.labels != nil || evaluation.structures.count <= 1000 else {
+      let values = evaluation.structures.flatMap(\.values)
+      guard cases.labels != nil || (values.count <= 1000 && values.allSatisfy { $0 >= 0 }) else {
         throw MedDINOError.invalid(
-          "the volumes hold \(evaluation.structures.count) different values, expected label maps, not images (--labels says which values count)"
-        )
+          "the volumes hold \(values.count) different values from \(values.min() ?? 0) to \(values.max() ?? 0), "
+            + "expected label maps, not images (--labels says which values count)")
       }
       if let summary { try AtomicFile.write(Array(evaluation.summary.text(indent: 4).utf8), to: summary) }
       if let csv { try AtomicFile.write(Array(evaluation.metricsCSV.utf8), to: csv) }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import MedDINO
 import Platform
 
@@ -54,6 +55,8 @@ extension ParsableCommand {
   func perform(_ body: () throws -> Void) throws {
     do {
       try body()
+      // What a full disk or a closed pipe swallowed is not done.
+      guard fflush(nil) == 0 else { throw MedDINOError.io("standard output: \(systemMessage(errno))") }
     } catch let error as MedDINOError {
       Terminal.finishProgress()
       note(error.kind == .cancelled ? "meddino: interrupted" : "meddino: \(error.message)")

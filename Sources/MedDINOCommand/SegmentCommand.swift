@@ -36,7 +36,7 @@ struct SegmentCommand: ParsableCommand {
     try perform {
       try checkOutputs(
         [("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])],
-        inputs: images)
+        inputs: images + [model])
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       guard let task = opened.task else { throw opened.noDecoderError }
@@ -170,7 +170,7 @@ let imageEndings = [".nii", ".nii.gz"]
 /// Refuses outputs that would be lost or fail after the work: a wrong ending, a folder that is not there, one path for two files, an
 /// input's path. Throws: `.invalid`, `.io` naming the option.
 func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])], inputs: [String]) throws {
-  var seen = Set<String>()
+  var seen: [String] = []
   for (option, path, endings) in outputs {
     guard let path else { continue }
     guard endings.contains(where: { path.hasSuffix($0) }) else {
@@ -180,10 +180,11 @@ func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])
     guard FileKind.of(folder) == .directory else {
       throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
     }
-    guard !inputs.contains(path) else { throw MedDINOError.invalid("\(option) is \"\(path)\", which is an input of this command") }
-    guard seen.insert(path).inserted else {
+    guard !inputs.contains(where: { isSameFile($0, path) }) else { throw MedDINOError.invalid("\(option) is \"\(path)\", which is an input of this command") }
+    guard !seen.contains(where: { isSameFile($0, path) }) else {
       throw MedDINOError.invalid("\(option) is \"\(path)\", which another output of this command has already")
     }
+    seen.append(path)
   }
 }
 

@@ -25,7 +25,7 @@ struct FeaturesCommand: ParsableCommand {
   func run() throws {
     try perform {
       guard output != nil || pca != nil else { throw MedDINOError.invalid("neither --output nor --pca is given") }
-      try checkOutputs([("--output", output, [".safetensors"]), ("--pca", pca, [".png"])], inputs: [image])
+      try checkOutputs([("--output", output, [".safetensors"]), ("--pca", pca, [".png"])], inputs: [image, model])
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
       let control = Terminal.control(quiet: common.quiet)
@@ -82,6 +82,8 @@ struct PhantomCommand: ParsableCommand {
   @Option(help: "Seed.") var seed: UInt64 = 0
   @Option(help: "Organs, 1 to 8.") var organs = 8
   @Option(help: ArgumentHelp("Fixed size x,y,z with x = y, instead of varying ones.", valueName: "size")) var size: String?
+  @Option(help: ArgumentHelp("Standard deviation of the noise in HU: one for all cases, or LOW,HIGH; 10,20 by default.", valueName: "HU"))
+  var noise: String?
   @Flag(help: "One image of the fixed size (and with --labels its label map) instead of a dataset.") var single = false
   @Option(help: "With --single: label map to write.") var labels: String?
   @Flag(help: "All files in LPS order instead of varying orientations.") var lps = false
@@ -97,6 +99,7 @@ struct PhantomCommand: ParsableCommand {
       options.cases = cases
       options.testCases = testCases
       if lps { options.orientations = [.lps] }
+      if let noise { options.noise = try range(noise, "--noise") }
       guard single || labels == nil else { throw MedDINOError.invalid("--labels has an effect only together with --single") }
       if single {
         try checkOutputs([("destination", destination, imageEndings), ("--labels", labels, imageEndings)], inputs: [])
@@ -116,6 +119,16 @@ struct PhantomCommand: ParsableCommand {
         if !common.quiet { print(folder) }
       }
     }
+  }
+
+  /// "4" or "4,8". Throws: `.invalid` naming the option.
+  private func range(_ text: String, _ option: String) throws -> ClosedRange<Double> {
+    let parts = text.split(separator: ",", omittingEmptySubsequences: false).map(\.trimmed)
+    let numbers = parts.compactMap { DecimalText.parse($0) }
+    guard numbers.count == parts.count, (1...2).contains(numbers.count), let low = numbers.first, let high = numbers.last, low <= high else {
+      throw MedDINOError.invalid("\(option) is \"\(text)\", expected one number or LOW,HIGH")
+    }
+    return low...high
   }
 
   private func fixed() throws -> PhantomOptions? {

@@ -10,14 +10,20 @@ public final class AtomicFile {
   private var pending: [UInt8] = []
   public private(set) var bytesWritten = 0
 
-  /// Throws: `.io` when the folder does not exist or cannot be written.
+  /// A link is followed: what it points to is replaced. Throws: `.io` when the folder does not exist or cannot be written, or when
+  /// something other than a file is there (a device would be replaced by a file).
   public init(_ path: String) throws(MedDINOError) {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .invalid("path is empty or holds a NUL byte") }
-    self.path = path
+    let kind = FileKind.of(path)
+    guard kind == .missing || kind == .regular else {
+      throw .io("\(path): a \(kind == .directory ? "folder" : "device or pipe") is there, expected a file or nothing")
+    }
+    self.path = kind == .regular ? try absolutePath(path) : path
+    let stem = Self.stem(self.path)
     var attempt = 0
     repeat {
       attempt += 1
-      let candidate = "\(path).tmp-\(getpid())-\(attempt)"
+      let candidate = "\(stem).tmp-\(getpid())-\(attempt)"
       descriptor = open(candidate, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
       if descriptor >= 0 || errno != EEXIST || attempt == 1000 {
         temporaryPath = candidate
@@ -26,6 +32,14 @@ public final class AtomicFile {
     } while true
     guard descriptor >= 0 else { throw .io("\(path): \(systemMessage(errno))") }
     pending.reserveCapacity(1 << 16)
+  }
+
+  /// The path, its name cut so that the temporary's longer one still fits the 255 bytes that a name may have.
+  private static func stem(_ path: String) -> String {
+    let start = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
+    var name = path[start...]
+    while name.utf8.count > 200 { name.removeLast() }
+    return String(path[..<start] + name)
   }
 
   deinit {

@@ -9,7 +9,7 @@ public final class InputFile: @unchecked Sendable {
   /// Throws: `.io` when the path cannot be opened or is not a regular file.
   public init(_ path: String) throws(MedDINOError) {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .invalid("path is empty or holds a NUL byte") }
-    descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    descriptor = Self.open(path)
     guard descriptor >= 0 else { throw .io("\(path): \(systemMessage(errno))") }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
@@ -20,6 +20,14 @@ public final class InputFile: @unchecked Sendable {
     size = Int(status.st_size)
   }
   deinit { close(descriptor) }
+
+  /// Without O_NONBLOCK the open of a named pipe would wait for a writer, out of reach of any cancel; regular files ignore it.
+  private static func open(_ path: String) -> Int32 {
+    while true {
+      let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+      if descriptor >= 0 || errno != EINTR { return descriptor }
+    }
+  }
 
   /// Fills `destination` from `offset`. Throws: `.format` past the end of the file, `.io` when the system fails.
   public func read(at offset: Int, into destination: UnsafeMutableRawBufferPointer) throws(MedDINOError) {
@@ -109,6 +117,20 @@ public func folderEntries(_ path: String) throws(MedDINOError) -> [String] {
     if name != ".", name != ".." { names.append(name) }
   }
   return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+}
+
+/// Whether two paths are one file, however they are spelled: the same existing file, or the same name in the same folder.
+public func isSameFile(_ first: String, _ second: String) -> Bool {
+  if first == second { return true }
+  var (a, b) = (stat(), stat())
+  let found = (stat(first, &a) == 0, stat(second, &b) == 0)
+  if found.0 || found.1 { return found.0 && found.1 && a.st_dev == b.st_dev && a.st_ino == b.st_ino }
+  func parts(_ path: String) -> (folder: String, name: Substring) {
+    guard let slash = path.lastIndex(of: "/") else { return (".", path[...]) }
+    return (slash == path.startIndex ? "/" : String(path[..<slash]), path[path.index(after: slash)...])
+  }
+  let (left, right) = (parts(first), parts(second))
+  return left.name == right.name && stat(left.folder, &a) == 0 && stat(right.folder, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino
 }
 
 /// Makes a folder and the folders above it. Throws: `.io`.

@@ -57,6 +57,9 @@ extension Plan {
   /// `.unsupported` for a three-dimensional configuration or an unknown function.
   public func configuration(_ name: String? = nil) throws(MedDINOError) -> Configuration {
     if let name {
+      guard declared[name] != nil else {
+        throw .invalid("configuration \"\(name)\" is not in the plan, which has: \(configurationNames.joined(separator: ", "))")
+      }
       do { return try configuration(name, resolve(name)) } catch { throw error.within("configuration \"\(name)\"") }
     }
     let flat = configurationNames.filter { (try? resolve($0))?["patch_size"]?.arrayValue?.count == 2 }

@@ -47,13 +47,19 @@ public struct Plan: Equatable, Sendable {
     declared = configurations
     datasetName = root["dataset_name"]?.stringValue ?? ""
     plansName = root["plans_name"]?.stringValue ?? "nnUNetPlans"
-    imageReader = root["image_reader_writer"]?.stringValue ?? "SimpleITKIO"
+    imageReader = try Self.reader(root["image_reader_writer"])
     transposeForward = try Self.permutation(root["transpose_forward"], "transpose_forward")
     transposeBackward = try Self.permutation(root["transpose_backward"], "transpose_backward")
     for axis in 0..<3 where transposeForward[transposeBackward[axis]] != axis {
       throw .format("transpose_backward is \(transposeBackward), which does not undo transpose_forward \(transposeForward)")
     }
     intensityProperties = try Self.properties(root["foreground_intensity_properties_per_channel"])
+  }
+
+  private static func reader(_ json: JSON?) throws(MedDINOError) -> String {
+    guard let json, json != .null else { return "SimpleITKIO" }
+    guard let name = json.stringValue else { throw .format("image_reader_writer is \(json.text()), expected a name") }
+    return name
   }
 
   private static func permutation(_ json: JSON?, _ key: String) throws(MedDINOError) -> [Int] {

@@ -49,6 +49,20 @@ check "a label that is not there" 2 "$meddino" segment m.safetensors ct.nii.gz -
 holds "the labels are listed" grep -q '"lung", expected labels of the model: 1 liver, 2' err.txt
 check "the input as output" 2 "$meddino" segment m.safetensors ct.nii.gz -o ct.nii.gz
 holds "it is said to be the input" grep -q 'which is an input' err.txt
+check "the input in other words" 2 "$meddino" segment m.safetensors ct.nii.gz -o ./ct.nii.gz
+ln -s ct.nii.gz link.nii.gz
+check "a link to the input" 2 "$meddino" segment m.safetensors ct.nii.gz -o link.nii.gz
+check "the model as output" 2 "$meddino" features m.safetensors ct.nii.gz -o ./m.safetensors
+check "one file for two outputs" 2 "$meddino" phantom --single --size 32,32,2 --labels ./twice.nii.gz twice.nii.gz
+holds "nothing is lost" test -s ct.nii.gz -a -s m.safetensors -a ! -e twice.nii.gz
+mkfifo pipe.nii
+check "a named pipe" 2 timeout 20 "$meddino" segment m.safetensors pipe.nii -o x.nii.gz
+holds "it is no file" grep -q 'not a regular file' err.txt
+if [ -c /dev/full ]; then
+  "$meddino" info m.safetensors >/dev/full 2>err.txt
+  holds "a full disk behind standard output" test $? = 2
+  holds "it is named" grep -q '^meddino: standard output: ' err.txt
+fi
 check "long names of precisions" 0 "$meddino" convert m.safetensors -o long.safetensors --precision bfloat16 --quiet
 check "probabilities" 0 "$meddino" segment m.safetensors ct.nii.gz -o p.nii --probabilities prob.nii --no-mirror --step 1
 check "the same labels compressed" 0 "$meddino" segment m.safetensors ct.nii.gz -o p.nii.gz --no-mirror --step 1 --quiet
