@@ -39,6 +39,16 @@ static void cases(void) {
   FAILS_NAMING(MEDDINO_E_SHAPE, "channels", meddino_dataset_add(dataset, "bad", channels, 2, &c.out, NULL));
   FAILS_NAMING(MEDDINO_E_INVALID, "count", meddino_dataset_add(dataset, "bad", channels, 0, &c.out, NULL));
   float *fractions = calloc(c.count, sizeof *fractions);
+  /* A row that does not fit the limit (strides of 0 make it cheap): a status before anything of its size is held. */
+  meddino_volume row = c.in, row_labels = c.out;
+  row.dims[0] = row_labels.dims[0] = 10000000, row.dims[1] = row_labels.dims[1] = row.dims[2] = row_labels.dims[2] = 1;
+  row.strides[0] = row.strides[1] = row_labels.strides[0] = row_labels.strides[1] = 0;
+  row.strides[2] = 2, row_labels.strides[2] = 1;
+  channels[0] = &row;
+  o = tiny_options(NULL, NULL);
+  o.max_bytes = 4 << 20;
+  FAILS_NAMING(MEDDINO_E_NOMEM, "max_bytes", meddino_dataset_add(dataset, "bad", channels, 1, &row_labels, &o));
+  channels[0] = &c.in;
   labels = c.out;
   labels.dtype = MEDDINO_F32, labels.data = fractions, labels.data_bytes = c.count * sizeof *fractions;
   fractions[5] = 1;
