@@ -83,7 +83,8 @@ let package = Package(
     .executableTarget(
       name: "MedDINOCommand",
       dependencies: [
-        "MedDINO", "FineTuning", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors", "Platform",
+        "MedDINO", "FineTuning", "Pretraining", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors",
+        "Platform",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),

@@ -124,8 +124,8 @@ public final class Pretrainer {
   }
 
   private func record(_ report: DistillationTrainer.Report, seconds: Double) -> MetricsRecord {
-    var values = JSONObject(report.losses.named.map { ($0.name, Self.number($0.value)) })
-    for norm in report.norms { values[norm.name + "_grad_norm"] = Self.number(norm.value) }
+    var values = JSONObject(report.losses.named.map { ($0.name, JSON.number($0.value)) })
+    for norm in report.norms { values[norm.name + "_grad_norm"] = .number(norm.value) }
     values["lr"] = .number(report.rates.learningRate)
     values["last_layer_lr"] = .number(report.rates.lastLayerLearningRate)
     values["wd"] = .number(report.rates.weightDecay)
@@ -135,8 +135,6 @@ public final class Pretrainer {
     values["seconds"] = .number(seconds)
     return MetricsRecord(.step, step: report.iteration + 1, epoch: report.iteration / settings.run.epochLength, values: values)
   }
-  /// Lines of metrics are plain JSON, which has no NaN.
-  private static func number(_ value: Double) -> JSON { value.isFinite ? .number(value) : .null }
 
   /// Saves and exports where the settings say so.
   private func keep(isLast: Bool) throws(MedDINOError) {

@@ -1,0 +1,125 @@
+import ArgumentParser
+import MedDINO
+import Platform
+import Pretraining
+import Tensors
+import WeightFiles
+
+struct PretrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "pretrain", abstract: "Pretrain a backbone on CT slices without labels (DINOv3's three stages).",
+    discussion: """
+      SOURCES are NIfTI files, or folders of them, whose axial slices are held in memory. Into --output go settings.json, metrics.jsonl, \
+      pretraining_<iteration>.safetensors, and under eval the teacher: backbone.safetensors for `meddino finetune --backbone`, \
+      teacher_checkpoint.safetensors with its heads too. A run goes on from the newest checkpoint of its folder, also after Ctrl-C.
+      A later stage starts from an earlier one with --previous: --preset ct-base, then ct-gram, then ct-highres.
+      --config reads JSON with DINOv3's keys, {"optim": {"epochs": 10}}; --print-config writes all of them; options win over the file.
+      """)
+
+  @Argument(help: "CT volumes (.nii, .nii.gz), or folders of them; not needed by --print-config.") var sources: [String] = []
+  @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder")) var output: String?
+  @Option(help: "Settings to start from: \(PretrainingSettings.presetNames.joined(separator: ", ")).") var preset = "ct-base"
+  @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file")) var config: String?
+  @Option(help: ArgumentHelp("Checkpoint or exported teacher of the stage before.", valueName: "file")) var previous: String?
+  @Option(help: ArgumentHelp("Backbone to start from, of any layout; random without.", valueName: "file")) var backbone: String?
+  @Option(help: "Epochs.") var epochs: Int?
+  @Option(help: "Iterations of an epoch.") var epochLength: Int?
+  @Option(help: "Images of an iteration.") var batchSize: Int?
+  @Option(help: "Seed of everything random.") var seed: Int?
+  @Option(help: "Threads that prepare batches.") var workers: Int?
+  @Option(help: "Iterations between checkpoints.") var saveEvery: Int?
+  @Option(help: ArgumentHelp("Stop after so many iterations of the whole run; it goes on later.", valueName: "n")) var until: Int?
+  @Option(help: "f32, or bf16 for products in bf16.") var precision: String?
+  @Flag(help: "Compute activations again in the backward instead of keeping them: less memory, more time.") var recompute = false
+  @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
+  @Flag(help: "Print the iterations as JSON lines.") var json = false
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try perform {
+      let settings = try settings()
+      if printConfig { return printJSON(settings.document) }
+      guard !sources.isEmpty else {
+        throw ValidationError("Missing expected argument '<sources> ...': CT volumes, or folders of them.")
+      }
+      guard let output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
+      if let until, until < 1 { throw MedDINOError.invalid("--until is \(until), expected at least 1") }
+      let files = try sources.flatMap(Self.volumes)
+      let context = try common.context()
+      let control = Terminal.control(quiet: common.quiet)
+      let slices = try VolumeSlices(files: files, in: context.budget, control: control)
+      let run = try Pretrainer(settings, source: slices, folder: output, device: context.device)
+      if !common.quiet {
+        note("\(slices.count) slices of \(files.count) volumes, \(preset), \(settings.run.iterations) iterations")
+        if run.isResumed { note("\(output) goes on after iteration \(run.iteration)") }
+      }
+      try go(run, control)
+      Terminal.finishProgress()
+      if !common.quiet { print(output) }
+    }
+  }
+
+  private func go(_ run: Pretrainer, _ control: RunControl) throws {
+    let length = run.settings.run.epochLength
+    var (sum, count, seconds) = (0.0, 0, 0.0)
+    do throws(MedDINOError) {
+      try run.run(until: until, control: control) { report, time in
+        if json { return printJSON(line(report, time), indent: nil) }
+        (sum, count, seconds) = (sum + report.losses.total, count + 1, seconds + time)
+        guard (report.iteration + 1) % length == 0, !common.quiet else { return }
+        note(
+          "epoch \((report.iteration + 1) / length)/\(run.settings.run.epochs)  loss \(decimal(sum / Double(count), 4))  "
+            + Terminal.duration(seconds))
+        (sum, count, seconds) = (0, 0, 0)
+      }
+    } catch {
+      if error.kind == .cancelled, !common.quiet {
+        note("stopped after \(run.iteration) iterations; the same command goes on from there")
+      }
+      throw error
+    }
+  }
+
+  private func line(_ report: DistillationTrainer.Report, _ seconds: Double) -> JSON {
+    var object = JSONObject([("iteration", .integer(report.iteration))])
+    for loss in report.losses.named { object[loss.name] = .number(loss.value) }
+    object["lr"] = .number(report.rates.learningRate)
+    object["seconds"] = .number(seconds)
+    return .object(object)
+  }
+
+  /// The settings file over the preset, the options over both.
+  private func settings() throws -> PretrainingSettings {
+    let base = try config.map { try JSON.parse(try InputFile.contents($0), source: $0) } ?? .object(JSONObject())
+    guard var object = base.objectValue else { throw MedDINOError.invalid("--config is not a JSON object") }
+    func set(_ section: String, _ key: String, _ value: JSON?) throws {
+      guard let value else { return }
+      var inside = JSONObject()
+      if let given = object[section], !given.isNull {
+        guard let keys = given.objectValue else { throw MedDINOError.invalid("\(section) is \(given.text()), expected an object") }
+        inside = keys
+      }
+      inside[key] = value
+      object[section] = .object(inside)
+    }
+    try set("train", "previous_checkpoint", previous.map(JSON.string))
+    try set("student", "pretrained_weights", backbone.map(JSON.string))
+    try set("optim", "epochs", epochs.map(JSON.integer))
+    try set("train", "OFFICIAL_EPOCH_LENGTH", epochLength.map(JSON.integer))
+    try set("train", "batch_size_per_gpu", batchSize.map(JSON.integer))
+    try set("train", "seed", seed.map(JSON.integer))
+    try set("train", "num_workers", workers.map(JSON.integer))
+    try set("checkpointing", "period", saveEvery.map(JSON.integer))
+    if precision != nil { try set("train", "precision", .string(try parsePrecision(precision).rawValue)) }
+    if recompute { try set("train", "checkpointing", .bool(true)) }
+    return try PretrainingSettings(preset: preset, .object(object))
+  }
+
+  /// A file, or the volumes of a folder by name.
+  private static func volumes(_ path: String) throws -> [String] {
+    guard FileKind.of(path) == .directory else { return [path] }
+    let names = try folderEntries(path).filter { name in [".nii", ".nii.gz"].contains { name.lowercased().hasSuffix($0) } }.sorted()
+    guard !names.isEmpty else { throw MedDINOError.invalid("\(path): no .nii or .nii.gz files in this folder") }
+    return names.map { path + "/" + $0 }
+  }
+}

@@ -1,0 +1,59 @@
+public import Imaging
+public import Platform
+internal import Tensors
+
+/// The axial slices of CT volumes that are held in memory: for sets of a few volumes.
+///
+/// The slices are those along the third axis of the files. Units: Hounsfield, by the files' slope and intercept.
+public struct VolumeSlices: SliceSource {
+  public let count: Int
+  private let volumes: [Volume]
+  /// The first slice of each volume.
+  private let starts: [Int]
+
+  /// Throws: `.invalid` without a slice or for volumes of several channels.
+  public init(_ volumes: [Volume]) throws(MedDINOError) {
+    var starts: [Int] = []
+    var count = 0
+    for (index, volume) in volumes.enumerated() {
+      guard volume.channels == 1 else {
+        throw .invalid("volume \(index) has \(volume.channels) channels, expected 1 in Hounsfield units")
+      }
+      starts.append(count)
+      count += volume.geometry.dims[2]
+    }
+    guard count > 0 else { throw .invalid("no slices: \(volumes.count) volumes, expected at least one with a slice") }
+    (self.volumes, self.starts, self.count) = (volumes, starts, count)
+  }
+
+  /// Reads NIfTI files into memory of the budget. Throws: as `NIfTI.read`, and `.invalid`.
+  public init(files: [String], in budget: MemoryBudget, control: RunControl = RunControl()) throws(MedDINOError) {
+    var volumes: [Volume] = []
+    try control.begin("read", from: 0, to: 1)
+    for (index, file) in files.enumerated() {
+      let part = control.part(Double(index) / Double(files.count), Double(index + 1) / Double(files.count))
+      let volume = try NIfTI.read(file, in: budget, control: part)
+      guard volume.channels == 1 else { throw .invalid("\(file): \(volume.channels) channels, expected 1 in Hounsfield units") }
+      volumes.append(volume)
+    }
+    try self.init(volumes)
+  }
+
+  public func slice(at index: Int, in budget: MemoryBudget) throws(MedDINOError) -> PretrainingSlice {
+    guard (0..<count).contains(index) else { throw .invalid("slice \(index), expected 0 to \(count - 1)") }
+    // The last volume that starts at or before the slice: empty volumes before it are passed over.
+    var (low, high) = (0, starts.count)
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if starts[middle] <= index { low = middle } else { high = middle }
+    }
+    let volume = volumes[low]
+    let dims = volume.geometry.dims
+    let pixels = try Tensor([1, dims[1], dims[0]], in: budget, "slice")
+    if let base = pixels.floats.baseAddress {
+      volume.readPlane(
+        axis: 2, index: index - starts[low], rowAxis: 1, rows: 0..<dims[1], columnAxis: 0, columns: 0..<dims[0], channel: 0, into: base)
+    }
+    return PretrainingSlice(pixels, units: .hounsfield)
+  }
+}

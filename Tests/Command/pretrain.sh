@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Pretraining as a user meets it: volumes, a run, Ctrl-C and going on, the stages, the exported backbone, every kind of failure.
+# Usage: pretrain.sh STAGE
+set -uo pipefail
+stage=$(cd "$1" && pwd)
+meddino=$stage/bin/meddino
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+passed=0
+failed=0
+# check NAME EXPECTED-EXIT COMMAND...
+check() {
+  local name=$1 expected=$2
+  shift 2
+  "$@" >out.txt 2>err.txt </dev/null
+  local code=$?
+  if [ "$code" = "$expected" ]; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED $name: exit $code, expected $expected: $(head -c 300 err.txt)"
+  fi
+}
+holds() { # holds NAME TEST...
+  local name=$1
+  shift
+  if "$@"; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED $name"
+  fi
+}
+
+mkdir ct
+for seed in 1 2; do "$meddino" phantom ct/v$seed.nii.gz --single --size 48,48,6 --seed $seed --quiet; done
+cat >small.json <<'END'
+{
+  "student": {"embed_dim": 16, "depth": 2, "num_heads": 2},
+  "dino": {"head_n_prototypes": 24, "head_bottleneck_dim": 8, "head_hidden_dim": 12},
+  "ibot": {"head_n_prototypes": 24, "head_bottleneck_dim": 8, "head_hidden_dim": 12},
+  "crops": {"global_crops_size": 32, "local_crops_size": 16, "local_crops_number": 2},
+  "schedules": {"lr": {"warmup_epochs": 1, "freeze_last_layer_epochs": 0}, "teacher_temp": {"warmup_epochs": 1}}
+}
+END
+small=(--preset tiny --config small.json --batch-size 2 --epochs 2 --epoch-length 3)
+
+check "print config" 0 "$meddino" pretrain --preset ct-highres --print-config
+holds "it has the official keys" grep -q '"global_local_crop_pairs_ratios"' out.txt
+cp out.txt whole.json
+check "what was printed is read" 0 "$meddino" pretrain --config whole.json --preset natural --print-config
+holds "and says the same" cmp -s out.txt whole.json
+check "options win" 0 "$meddino" pretrain "${small[@]}" --seed 7 --print-config
+holds "the seed is the option's" grep -q '"seed": 7' out.txt
+
+check "pretrain" 0 "$meddino" pretrain ct "${small[@]}" -o one --json --quiet
+holds "a line per iteration" test "$(grep -c '"total_loss"' out.txt)" = 6
+holds "metrics" test "$(wc -l <one/metrics.jsonl)" = 6
+holds "a backbone" test -s one/eval/training_6/backbone.safetensors
+check "the backbone becomes a model" 0 "$meddino" convert one/eval/training_6/backbone.safetensors -o m.safetensors
+check "so does the teacher" 0 "$meddino" convert one/eval/training_6/teacher_checkpoint.safetensors -o t.safetensors
+check "info of the model" 0 "$meddino" info m.safetensors --verify --json
+holds "its encoder is the run's" grep -q '"depth": 2' out.txt
+check "a finished run has nothing to do" 0 "$meddino" pretrain ct "${small[@]}" -o one --quiet
+check "the first half" 0 "$meddino" pretrain ct "${small[@]}" -o two --until 3 --quiet --threads 1
+check "goes on" 0 "$meddino" pretrain ct "${small[@]}" -o two --workers 0
+holds "and says so" grep -q 'goes on after iteration 3' err.txt
+holds "the same bytes as in one go" cmp -s one/eval/training_6/teacher_checkpoint.safetensors two/eval/training_6/teacher_checkpoint.safetensors
+check "other settings" 2 "$meddino" pretrain ct "${small[@]}" -o two --seed 3
+holds "the key is named" grep -q 'train.seed is 3, the run has 0' err.txt
+
+cat >gram.json <<'END'
+{
+  "gram": {"use_loss": true, "img_level": true, "loss_weight": 2, "update_frequency": 2, "max_updates": 1},
+  "crops": {"gram_teacher_crops_size": 48}
+}
+END
+python3 - <<'END'
+import json
+a, b = json.load(open("small.json")), json.load(open("gram.json"))
+for section, keys in b.items(): a.setdefault(section, {}).update(keys)
+json.dump(a, open("stage2.json", "w"))
+END
+second=(--preset tiny --config stage2.json --batch-size 2 --epochs 1 --epoch-length 3)
+check "a stage without the one before" 2 "$meddino" pretrain ct "${second[@]}" -o lost
+holds "the missing anchor is named" grep -q 'gram.ckpt is missing' err.txt
+check "the next stage" 0 "$meddino" pretrain ct "${second[@]}" -o three --previous one/pretraining_0000000006.safetensors --json --quiet
+holds "its anchor has a loss" grep -q '"gram_loss"' out.txt
+check "from the exported teacher" 0 "$meddino" pretrain ct "${second[@]}" -o four --previous one/eval/training_6/teacher_checkpoint.safetensors --quiet
+holds "is the same" cmp -s three/eval/training_3/backbone.safetensors four/eval/training_3/backbone.safetensors
+check "a backbone to start from" 0 "$meddino" pretrain ct "${small[@]}" -o five --backbone one/eval/training_6/backbone.safetensors --until 1 --quiet
+
+"$meddino" pretrain ct "${small[@]}" -o stopped --epochs 4000 --quiet >out.txt 2>err.txt &
+job=$!
+for _ in $(seq 100); do
+  [ "$(cat stopped/metrics.jsonl 2>/dev/null | wc -l)" -gt 2 ] && break
+  sleep 0.1
+done
+kill -INT $job
+wait $job
+holds "Ctrl-C ends the run" test $? = 130
+holds "and leaves a checkpoint" test -n "$(ls stopped | grep pretraining_)"
+
+check "no sources" 64 "$meddino" pretrain -o x
+check "no output" 2 "$meddino" pretrain ct "${small[@]}"
+check "unknown preset" 2 "$meddino" pretrain ct --preset huge -o x
+echo '{"optim": {"learning_rate": 1}}' >wrong.json
+check "unknown key" 2 "$meddino" pretrain ct --config wrong.json -o x
+holds "the key and its section are named" grep -q 'optim.learning_rate' err.txt
+check "missing volume" 2 "$meddino" pretrain none.nii.gz "${small[@]}" -o x
+mkdir empty
+check "a folder without volumes" 2 "$meddino" pretrain empty "${small[@]}" -o x
+check "a batch of one" 2 "$meddino" pretrain ct "${small[@]}" --batch-size 1 -o x
+check "a wrong backbone" 2 "$meddino" pretrain ct "${small[@]}" --backbone ct/v1.nii.gz -o y
+check "too little memory" 3 "$meddino" pretrain ct "${small[@]}" -o z --max-memory 100K
+holds "no temporary files remain" test -z "$(find . -name '*tmp-*' || true)"
+echo "pretraining: $passed passed, $failed failed"
+[ "$failed" = 0 ]
