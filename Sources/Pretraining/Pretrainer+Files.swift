@@ -36,7 +36,7 @@ extension Pretrainer {
     state.dataPosition = trainer.iteration
     state.owner = .object(
       ("gram_updates", .integer(trainer.gramUpdates)), ("undefined_in_row", .integer(trainer.undefinedInRow)),
-      ("settings", settings.document))
+      ("source", .string(source.fingerprint)), ("settings", settings.document))
     return state
   }
 
@@ -52,13 +52,16 @@ extension Pretrainer {
   }
 
   /// Before networks are made: a wrong folder should say what differs, not which tensor does not fit. Throws: `.invalid`, `.format`, `.io`.
-  static func checkArchitecture(_ path: String, _ settings: PretrainingSettings) throws(MedDINOError) {
+  static func checkRun(_ path: String, _ settings: PretrainingSettings, _ source: any SliceSource) throws(MedDINOError) {
     let saved = try TrainingCheckpoint(path).state
     guard let method = saved.architecture["method"]?.stringValue, method == "self-distillation" else {
       throw .invalid("\(path): a checkpoint of another kind of training, expected one of pretraining")
     }
     if let difference = firstDifference(saved.architecture["settings"] ?? .null, architecture(settings)["settings"] ?? .null, "") {
       throw .invalid("\(path): the run in this folder has other settings: \(difference)")
+    }
+    guard saved.owner["source"]?.stringValue == source.fingerprint else {
+      throw .invalid("\(path): the run in this folder saw other slices than these \(source.count), expected the same in the same order")
     }
   }
 

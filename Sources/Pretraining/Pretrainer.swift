@@ -15,15 +15,17 @@ public final class Pretrainer {
   public let isResumed: Bool
   let device: any TrainingDevice
   let checkpoints: CheckpointFolder
+  var source: any SliceSource { maker.source }
   private let tape: Tape
   private let maker: CropMaker
   private let metrics: MetricsStream
   private var loader: BatchLoader<PretrainingBatch>?
+  private var lastResolution: CropOptions.Resolution?
   static let metricsName = "metrics.jsonl"
   static let settingsName = "settings.json"
 
-  /// Starts a run in `folder`, or goes on with the one that is there: its settings must be equal but for workers, paths and checkpoint
-  /// periods.
+  /// Starts a run in `folder`, or goes on with the one that is there: its slices must be the same, its settings equal but for workers, paths
+  /// and checkpoint periods.
   /// Throws: `.invalid` for settings or a source that cannot be, and for a folder of another run; `.format`, `.io`, `.outOfMemory`.
   public init(
     _ settings: PretrainingSettings, source: any SliceSource, folder: String, device: any TrainingDevice
@@ -42,7 +44,7 @@ public final class Pretrainer {
     let anchored = settings.losses.gram.map { !$0.usesAverage } ?? false
     let start: StartingPoint
     if let saved {
-      try Self.checkArchitecture(saved, settings)
+      try Self.checkRun(saved, settings, source)
       start = StartingPoint(resuming: try SafeTensorsFile(InputFile(saved)), hasGramTeacher: anchored)
     } else {
       start = try StartingPoint(settings, in: device.budget)
@@ -91,6 +93,10 @@ public final class Pretrainer {
   public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> (report: DistillationTrainer.Report, seconds: Double) {
     let start = monotonicSeconds()
     let batch = try nextBatch(control)
+    let resolution = settings.crops.resolution(at: trainer.iteration)
+    // Tensors of one resolution are of no use to another: kept, they would add up to the memory of all.
+    if let lastResolution, lastResolution != resolution { tape.trim() }
+    lastResolution = resolution
     tape.control = control
     defer { tape.control = RunControl() }
     let report: DistillationTrainer.Report

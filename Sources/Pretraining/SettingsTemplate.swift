@@ -71,7 +71,8 @@ enum SettingsTemplate {
   /// Sections that are null unless they are given.
   static let absent = ["schedules", "gram.loss_weight_schedule"]
 
-  /// Changes of the official defaults, by preset. Source: model specification 11 (priors of the same authors for 2D CT).
+  /// Changes of the official defaults, by preset. Source: model specification 11 (priors of the same authors for 2D CT); `ct-gram` has the
+  /// second stage of 10.3 on top of them, as a run of its own instead of the continuation of the first.
   static let presets: [(name: String, text: String)] = [
     ("ct-base", ctBase), ("ct-gram", ctGram), ("ct-highres", ctHighRes), ("natural", "{}"), ("tiny", tiny),
   ]

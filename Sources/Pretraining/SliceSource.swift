@@ -4,8 +4,15 @@ public import Tensors
 /// Where the images of pretraining come from: shards on disk, a host's callback, an array in memory.
 public protocol SliceSource: Sendable {
   var count: Int { get }
+  /// Changes when the images or their numbers do: a run goes on only with those that it began with.
+  var fingerprint: String { get }
   /// Image `index` of 0..<count. Called from several threads at once; the same index always gives the same image.
   func slice(at index: Int, in budget: MemoryBudget) throws(MedDINOError) -> PretrainingSlice
+}
+
+extension SliceSource {
+  /// The number of images, where a source knows no more.
+  public var fingerprint: String { "\(count) images" }
 }
 
 /// One image: a slice of a CT, or a picture.

@@ -39,6 +39,21 @@ public struct VolumeSlices: SliceSource {
     try self.init(volumes)
   }
 
+  /// Of the sizes and a few voxels of every volume.
+  public var fingerprint: String {
+    var text = ""
+    for volume in volumes {
+      let dims = volume.geometry.dims
+      text += dims.map(String.init).joined(separator: " ")
+      guard dims.allSatisfy({ $0 > 0 }) else { continue }
+      for part in 0..<16 { text += " \(volume.value(dims[0] * part / 16, dims[1] * part / 16, dims[2] * part / 16))" }
+      text += "\n"
+    }
+    var hash = SHA256()
+    Array(text.utf8).withUnsafeBytes { hash.update($0) }
+    return hash.finish().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+
   public func slice(at index: Int, in budget: MemoryBudget) throws(MedDINOError) -> PretrainingSlice {
     guard (0..<count).contains(index) else { throw .invalid("slice \(index), expected 0 to \(count - 1)") }
     // The last volume that starts at or before the slice: empty volumes before it are passed over.

@@ -63,6 +63,12 @@ check "the first half" 0 "$meddino" pretrain ct "${small[@]}" -o two --until 3 -
 check "goes on" 0 "$meddino" pretrain ct "${small[@]}" -o two --workers 0
 holds "and says so" grep -q 'goes on after iteration 3' err.txt
 holds "the same bytes as in one go" cmp -s one/eval/training_6/teacher_checkpoint.safetensors two/eval/training_6/teacher_checkpoint.safetensors
+check "recomputed activations" 0 "$meddino" pretrain ct "${small[@]}" -o again --recompute --quiet
+holds "give the same bytes" cmp -s one/eval/training_6/teacher_checkpoint.safetensors again/eval/training_6/teacher_checkpoint.safetensors
+check "products in bf16" 0 "$meddino" pretrain ct "${small[@]}" -o half --precision bf16 --quiet
+holds "give others" test "$(cmp -s one/eval/training_6/backbone.safetensors half/eval/training_6/backbone.safetensors; echo $?)" = 1
+check "other slices" 2 "$meddino" pretrain ct/v1.nii.gz "${small[@]}" -o two
+holds "are refused" grep -q 'saw other slices' err.txt
 check "other settings" 2 "$meddino" pretrain ct "${small[@]}" -o two --seed 3
 holds "the key is named" grep -q 'train.seed is 3, the run has 0' err.txt
 

@@ -144,6 +144,10 @@ private let gram = #"""
       let other = try small(#"{"optim": {"clip_grad": 1}}"#)
       let error = #expect(throws: MedDINOError.self) { try Pretrainer(other, source: noiseSource(), folder: folder, device: device()) }
       #expect(error?.kind == .invalid && error?.message.contains("optim.clip_grad") == true)
+      let fewer = #expect(throws: MedDINOError.self) {
+        try Pretrainer(small(), source: noiseSource(count: 4), folder: folder, device: device())
+      }
+      #expect(fewer?.kind == .invalid && fewer?.message.contains("other slices") == true)
     }
   }
 
