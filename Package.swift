@@ -62,13 +62,14 @@ let package = Package(
     module("WeightFiles", ["Tensors", "Platform"]),
     // floor 3
     module("Networks", ["Tensors", "WeightFiles", "Platform"]),
+    module("Slices", ["Tensors", "WeightFiles", "Platform"]),
     // floor 4
     module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform", "CKernels"]),
     module("Training", ["Networks", "Tensors", "WeightFiles", "Platform"]),
     // floor 5
     module("FineTuning", ["Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     module("Pretraining", ["Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
-    module("Datasets", ["Imaging", "Tensors", "Platform", "WeightFiles"]),
+    module("Datasets", ["Training", "Slices", "Imaging", "Tensors", "Platform", "WeightFiles"]),
     module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
     module("MedDINO", ["FineTuning", "Reports", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
@@ -83,7 +84,8 @@ let package = Package(
     .executableTarget(
       name: "MedDINOCommand",
       dependencies: [
-        "MedDINO", "FineTuning", "Pretraining", "Segmentation", "Networks", "Reports", "Datasets", "Imaging", "WeightFiles", "Tensors",
+        "MedDINO", "FineTuning", "Pretraining", "Segmentation", "Networks", "Reports", "Datasets", "Slices", "Imaging", "WeightFiles",
+        "Tensors",
         "Platform",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -106,7 +108,8 @@ let package = Package(
       "FineTuning",
       ["FineTuning", "Datasets", "Reports", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Pretraining", ["Pretraining", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
-    tests("Datasets", ["Datasets", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    tests("Slices", ["Slices", "WeightFiles", "Tensors", "Platform"]),
+    tests("Datasets", ["Datasets", "Slices", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests(
       "MedDINO",
