@@ -46,6 +46,7 @@ test-golden: setup
 test-c: stage
 	Tests/Command/run.sh $(STAGE)
 	Tests/Command/pretrain.sh $(STAGE)
+	Tests/Command/curate.sh $(STAGE)
 	Tests/C/run.sh $(STAGE)
 	Tests/Long/run.sh $(STAGE) slices
 

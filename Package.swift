@@ -85,8 +85,7 @@ let package = Package(
       name: "MedDINOCommand",
       dependencies: [
         "MedDINO", "FineTuning", "Pretraining", "Segmentation", "Networks", "Reports", "Datasets", "Slices", "Imaging", "WeightFiles",
-        "Tensors",
-        "Platform",
+        "Tensors", "Platform",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),

@@ -17,23 +17,28 @@ enum Terminal {
     Interrupt.install()
     let start = monotonicSeconds()
     nonisolated(unsafe) var last = 0.0
+    nonisolated(unsafe) var before = (fraction: 0.0, time: start)
+    nonisolated(unsafe) var skipped = 0.0
     return RunControl { fraction, stage in
       if Interrupt.isRequested { return false }
       guard errorIsTerminal, !quiet else { return true }
       let now = monotonicSeconds()
+      // What an earlier run has done comes as a leap: it says nothing about the speed of this one.
+      if fraction - before.fraction > 0.1, now - before.time < 1 { skipped += fraction - before.fraction }
+      before = (fraction, now)
       guard now - last > 0.1 else { return true }
       last = now
-      draw(fraction, stage, elapsed: now - start)
+      draw(fraction, stage, done: fraction - skipped, elapsed: now - start)
       return true
     }
   }
 
-  private static func draw(_ fraction: Double, _ stage: String, elapsed: Double) {
+  private static func draw(_ fraction: Double, _ stage: String, done: Double, elapsed: Double) {
     let width = 30
     let filled = Int(fraction * Double(width))
     let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
     var text = "\r\(bar) \(Int(fraction * 100))% \(stage)"
-    if fraction > 0.03, elapsed > 2 { text += "  \(duration(elapsed * (1 - fraction) / fraction)) left" }
+    if done > 0.03, elapsed > 2 { text += "  \(duration(elapsed * (1 - fraction) / done)) left" }
     writeError(text + "\u{1b}[K")
     barIsShown = true
   }
