@@ -22,6 +22,8 @@ struct SliceSetTests {
           let slice = try set.slice(at: number)
           #expect(slice.height == rows && slice.width == columns)
           #expect(slice.values == (0..<rows * columns).map { Float(sample.value(number, $0)) })
+          let tensor = try set.tensor(at: number, in: MemoryBudget())
+          #expect(tensor.shape == [1, rows, columns] && tensor.floatArray() == slice.values)
           let shape = try set.shape(at: number)
           #expect(shape.height == rows && shape.width == columns)
           let origin = try set.origin(at: number)

@@ -1,5 +1,6 @@
 public import Platform
 internal import Synchronization
+public import Tensors
 internal import WeightFiles
 
 /// One slice as crops are taken from it.
@@ -139,6 +140,21 @@ public final class SliceSet: Sendable {
     try withPixels(at: index) { pixels, rows, columns in
       Slice(values: pixels.map { Float(Int16(littleEndian: $0)) }, height: rows, width: columns)
     }
+  }
+
+  /// A slice in memory of the budget. Shapes: float32 [1, height, width], as `Slice.values`. Units: HU. Throws: as `slice`, and
+  /// `.outOfMemory`.
+  public func tensor(at index: Int, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
+    let (bytes, row) = try whole(index)
+    let tensor = try Tensor([1, row.rows, row.columns], .float32, in: budget, "slice")
+    let start = row.bytes - row.rows * row.columns * 2
+    let values = tensor.floats
+    bytes.withUnsafeBytes { raw in
+      for place in 0..<row.rows * row.columns {
+        values[place] = Float(Int16(littleEndian: raw.loadUnaligned(fromByteOffset: start + 2 * place, as: Int16.self)))
+      }
+    }
+    return tensor
   }
 
   /// Calls `body` with the stored pixels: whole HU, 16 bits, little endian, rows × columns. Throws: as `slice`.
