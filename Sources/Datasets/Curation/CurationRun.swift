@@ -163,7 +163,6 @@ final class CurationRun {
     try folder.write(.array(cases.map(\.json)), SliceManifest.casesName, indent: 1)
     try AtomicFile.write(Array(CurationSummary.text(manifest, cases: cases).utf8), to: folder.path + "/summary.txt")
     try folder.write(manifest.json, SliceManifest.fileName, indent: 1)
-    folder.unlock()
     return manifest
   }
 
@@ -187,7 +186,6 @@ final class CurationRun {
       return nil
     }
     resumed = manifest.slices.kept
-    folder.unlock()
     return report(manifest)
   }
 }

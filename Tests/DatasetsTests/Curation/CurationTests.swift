@@ -161,6 +161,15 @@ struct CurationTests {
       #expect(error?.kind == .state && error?.message.contains("another run") == true)
       withExtendedLifetime(holder) {}
     }
+    try withTemporaryFolder { root in
+      let sample = CurationSample(root: root)
+      try sample.write("v.nii", seed: 1)
+      try sample.curate()
+      var other = CurationSample.options()
+      other.shardSlices = 3
+      #expect(throws: MedDINOError.self) { try sample.curate(other) }
+      #expect(try folderEntries(sample.set + "/part").allSatisfy { !$0.hasPrefix(".") })
+    }
   }
 
   @Test func failsCleanlyWithoutMemory() throws {
