@@ -81,7 +81,7 @@ extension CurationRun {
   /// Takes over the complete shards of a run that was stopped. The first one that is not whole, and all behind it, are made again.
   func resume() throws(MedDINOError) {
     var last: ShardStep?
-    while let step = try folder.step(shards.count), isWhole(step) {
+    while let step = try readableStep(), isWhole(step) {
       shards.append(step.record)
       cases += step.cases
       intensities.add(step.intensities)
@@ -103,6 +103,15 @@ extension CurationRun {
         "\(folder.path): the shards hold \(resumeDigests.count) slices of \(plan.volumes[resumeCase].name), expected \(last.keptOfCase)")
     }
     log(.info, "going on behind \(written) slices of an earlier run")
+  }
+
+  /// What stands behind the next shard; nil when it is not complete, or damaged (it is made again then).
+  private func readableStep() throws(MedDINOError) -> ShardStep? {
+    do throws(MedDINOError) { return try folder.step(shards.count) } catch {
+      guard error.kind == .format else { throw error }
+      log(.warning, "made again from shard \(shards.count): \(error.message)")
+      return nil
+    }
   }
 
   private func isWhole(_ step: ShardStep) -> Bool {

@@ -116,6 +116,48 @@ struct CurationTests {
     }
   }
 
+  @Test func survivesDamagedRecordsOfTheRunBefore() throws {
+    try withTemporaryFolder { root in
+      let sample = CurationSample(root: root)
+      for number in 0..<3 { try sample.write("v\(number).nii.gz", seed: number) }
+      try sample.curate(to: root + "/whole")
+      let whole = try CurationSample.files(root + "/whole/part")
+      for damage in ["", "{", "[]", "{\"record\": 1}"] {
+        #expect(throws: MedDINOError.self) { try sample.curate(control: RunControl { fraction, _ in fraction < 0.8 }) }
+        try AtomicFile.write(Array(damage.utf8), to: sample.set + "/part/resume/shard-1.json")
+        #expect(try sample.curate().resumedSlices == 4)
+        #expect(try CurationSample.files(sample.set + "/part") == whole)
+        // The plan is what tells the same command: without it nothing is touched.
+        try AtomicFile.write(Array("{".utf8), to: sample.set + "/part/resume/plan.json")
+        let error = #expect(throws: MedDINOError.self) { try sample.curate() }
+        #expect(error?.kind == .format && error?.message.contains("plan.json") == true)
+        unlink(sample.set + "/part/resume/plan.json")
+        let gone = #expect(throws: MedDINOError.self) { try sample.curate() }
+        #expect(gone?.kind == .state && gone?.message.contains("plan is gone") == true)
+        for name in whole.keys { unlink(sample.set + "/part/" + name) }
+      }
+    }
+  }
+
+  /// Four times the volumes need no more memory.
+  @Test func memoryDoesNotGrowWithTheVolumes() throws {
+    try withTemporaryFolder { root in
+      let sample = CurationSample(root: root)
+      var peaks: [Int] = []
+      for count in [4, 16] {
+        for number in 0..<count { try sample.write("v\(number).nii.gz", seed: number) }
+        let budget = MemoryBudget()
+        _ = try Curation.run(
+          CurationSource(name: "part\(count)", folders: [sample.source]), to: root + "/\(count)", options: CurationSample.options(),
+          pool: ThreadPool(threads: 1), in: budget)
+        peaks.append(budget.peakBytes)
+        #expect(budget.bytesInUse == 0)
+      }
+      // A volume more or less may be ahead at the moment of the peak.
+      #expect(abs(peaks[1] - peaks[0]) <= 24 * 20 * 6 * 2)
+    }
+  }
+
   @Test func refusesToGoOnWithSomethingElse() throws {
     try withTemporaryFolder { root in
       let sample = CurationSample(root: root)
