@@ -2,6 +2,7 @@ import ArgumentParser
 import MedDINO
 import Platform
 import Pretraining
+import Slices
 import Tensors
 import WeightFiles
 
@@ -9,14 +10,16 @@ struct PretrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pretrain", abstract: "Pretrain a backbone on CT slices without labels (DINOv3's three stages).",
     discussion: """
-      SOURCES are NIfTI files, or folders of them, whose axial slices are held in memory. Into --output go settings.json, metrics.jsonl, \
+      SOURCES are a slice set that `meddino curate` made, read from disk; or NIfTI files, or folders of them, whose axial slices are \
+      held in memory. Into --output go settings.json, metrics.jsonl, \
       pretraining_<iteration>.safetensors, and under eval the teacher: backbone.safetensors for `meddino finetune --backbone`, \
       teacher_checkpoint.safetensors with its heads too. A run goes on from the newest checkpoint of its folder, also after Ctrl-C.
       A later stage starts from an earlier one with --previous: --preset ct-base, then ct-gram, then ct-highres.
       --config reads JSON with DINOv3's keys, {"optim": {"epochs": 10}}; --print-config writes all of them; options win over the file.
       """)
 
-  @Argument(help: "CT volumes (.nii, .nii.gz), or folders of them; not needed by --print-config.") var sources: [String] = []
+  @Argument(help: "A slice set; or CT volumes (.nii, .nii.gz), or folders of them. Not needed by --print-config.") var sources: [String] =
+    []
   @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder")) var output: String?
   @Option(help: "Settings to start from: \(PretrainingSettings.presetNames.joined(separator: ", ")).") var preset = "ct-base"
   @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file")) var config: String?
@@ -31,6 +34,7 @@ struct PretrainCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Stop after so many iterations of the whole run; it goes on later.", valueName: "n")) var until: Int?
   @Option(help: "f32, or bf16 for products in bf16.") var precision: String?
   @Flag(help: "Compute activations again in the backward instead of keeping them: less memory, more time.") var recompute = false
+  @Flag(help: "Of a slice set, pass over damaged shards and slices, naming them, instead of failing.") var skipDamaged = false
   @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
   @Flag(help: "Print the iterations as JSON lines.") var json = false
   @OptionGroup var common: CommonOptions
@@ -44,13 +48,12 @@ struct PretrainCommand: ParsableCommand {
       }
       guard let output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
       if let until, until < 1 { throw MedDINOError.invalid("--until is \(until), expected at least 1") }
-      let files = try sources.flatMap(Self.volumes)
       let context = try common.context()
       let control = Terminal.control(quiet: common.quiet)
-      let slices = try VolumeSlices(files: files, in: context.budget, control: control)
+      let (slices, origin) = try source(context, control)
       let run = try Pretrainer(settings, source: slices, folder: output, device: context.device)
       if !common.quiet {
-        note("\(slices.count) slices of \(files.count) volumes, \(preset), \(settings.run.iterations) iterations")
+        note("\(slices.count) slices of \(origin), \(preset), \(settings.run.iterations) iterations")
         if run.isResumed { note("\(output) goes on after iteration \(run.iteration)") }
       }
       try go(run, control)
@@ -113,6 +116,18 @@ struct PretrainCommand: ParsableCommand {
     if precision != nil { try set("train", "precision", .string(try parsePrecision(precision).rawValue)) }
     if recompute { try set("train", "checkpointing", .bool(true)) }
     return try PretrainingSettings(preset: preset, .object(object))
+  }
+
+  /// A slice set on disk, or the slices of volumes in memory; and what they are, in words.
+  private func source(_ context: Context, _ control: RunControl) throws -> (any SliceSource, String) {
+    if sources.count == 1, SliceSet.isSet(sources[0]) {
+      let log = Log(threshold: .warning) { _, message in if !common.quiet { note("warning: \(message)") } }
+      let set = try SliceSet(sources[0], policy: skipDamaged ? .skip : .refuse, log: log)
+      return (ShardSlices(shards: set), "the set \(sources[0])")
+    }
+    guard !skipDamaged else { throw MedDINOError.invalid("--skip-damaged has an effect only on a slice set") }
+    let files = try sources.flatMap(Self.volumes)
+    return (try VolumeSlices(files: files, in: context.budget, control: control), "\(files.count) volumes")
   }
 
   /// A file, or the volumes of a folder by name.

@@ -116,6 +116,25 @@ printf '\377' | dd of=hurt2/src/src-000000.tar bs=1 seek=900 conv=notrunc status
 check "check a changed byte" 2 "$meddino" curate --check hurt2
 holds "the slice is named" grep -q 'src-000000.tar, slice 0: the check sum' err.txt
 
+cat >tiny.json <<'END'
+{
+  "student": {"embed_dim": 16, "depth": 1, "num_heads": 2},
+  "dino": {"head_n_prototypes": 24, "head_bottleneck_dim": 8, "head_hidden_dim": 12},
+  "ibot": {"head_n_prototypes": 24, "head_bottleneck_dim": 8, "head_hidden_dim": 12},
+  "crops": {"global_crops_size": 32, "local_crops_size": 16, "local_crops_number": 2},
+  "schedules": {"lr": {"warmup_epochs": 1, "freeze_last_layer_epochs": 0}, "teacher_temp": {"warmup_epochs": 1}}
+}
+END
+tiny=(--preset tiny --config tiny.json --batch-size 2 --epochs 1 --epoch-length 4)
+check "pretrain on the set" 0 "$meddino" pretrain set "${tiny[@]}" -o run
+holds "its slices are counted" grep -q '36 slices of the set set' err.txt
+holds "it ends with a backbone" test -s run/eval/training_4/backbone.safetensors
+check "pretrain on a damaged set" 2 "$meddino" pretrain hurt2 "${tiny[@]}" -o run2 --epoch-length 40
+holds "the slice is named there too" grep -q 'src-000000.tar, slice 0' err.txt
+check "pretrain past the damage" 0 "$meddino" pretrain hurt2 "${tiny[@]}" -o run3 --epoch-length 40 --skip-damaged
+holds "and told what is passed over" grep -q 'warning: slice .* is passed over' err.txt
+check "pretrain on an unfinished set" 1 "$meddino" pretrain x "${tiny[@]}" -o run4
+
 timeout -s INT 0.4 "$meddino" curate src stopped --size 512 --shard-slices 4 >out.txt 2>err.txt
 code=$?
 check "after Ctrl-C" 0 "$meddino" curate src stopped --size 512 --shard-slices 4 --quiet

@@ -214,7 +214,9 @@ struct SliceSetTests {
         let error = #expect(throws: MedDINOError.self) { try SliceSet(path) }
         #expect(error?.message.hasPrefix(path) == true)
       }
+      #expect(!SliceSet.isSet(root) && !SliceSet.isSet(root + "/file") && !SliceSet.isSet(root + "/none"))
       try SampleSet(root: root).write()
+      #expect(SliceSet.isSet(root) && SliceSet.isSet(root + "/sample"))
       try makeFolder(root + "/begun/resume")
       try AtomicFile.write(Array("{}".utf8), to: root + "/begun/resume/plan.json")
       let error = #expect(throws: MedDINOError.self) { try SliceSet(root) }

@@ -11,6 +11,14 @@ extension SliceSet {
       && FileKind.of("\(folder)/\(resumeFolder)/\(planName)") == .regular
   }
 
+  /// Whether there is a set at a path, or one that is not finished: something else than a folder of volumes.
+  public static func isSet(_ path: String) -> Bool {
+    guard FileKind.of(path) == .directory, let entries = try? folderEntries(path) else { return false }
+    return ([path] + entries.map { path + "/" + $0 }).contains {
+      FileKind.of($0 + "/" + SliceManifest.fileName) == .regular || isUnfinished($0)
+    }
+  }
+
   /// The parts of a folder: the folder itself, or the folders in it. Throws: `.invalid` when there is none; `.state` for an unfinished
   /// one, `.io`, `.format` (unless skipped).
   static func findParts(_ path: String, _ policy: Policy, _ skipped: inout [Fault]) throws(MedDINOError) -> [Part] {
