@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Platform
 internal import Tensors
 
@@ -104,7 +105,7 @@ enum ColorAugmentation {
   /// A 9 × 9 Gaussian, the border mirrored without repeating the edge.
   private static func blur(_ image: Tensor, deviation: Double) {
     let offsets = Array(-blurReach...blurReach)
-    let raw = offsets.map { exponential(-0.5 * Double($0 * $0) / (deviation * deviation)) }
+    let raw = offsets.map { exp(-0.5 * Double($0 * $0) / (deviation * deviation)) }
     let weights = raw.map { Float($0 / raw.reduce(0, +)) }
     let (rows, columns) = (image.shape[1], image.shape[2])
     var copy = image.floatArray()

@@ -1,3 +1,4 @@
+internal import Glibc
 public import Platform
 public import Tensors
 
@@ -98,7 +99,7 @@ public struct CropWindow: Equatable, Sendable {
     var window: CropWindow?
     for _ in 0..<tries where window == nil {
       let area = Double(rows) * Double(columns) * random.uniform(scale)
-      let aspect = exponential(random.uniform(logarithm(narrowest)...logarithm(1 / narrowest)))
+      let aspect = exp(random.uniform(log(narrowest)...log(1 / narrowest)))
       let width = Int((area * aspect).squareRoot().rounded(.toNearestOrEven))
       let height = Int((area / aspect).squareRoot().rounded(.toNearestOrEven))
       guard 1...columns ~= width, 1...rows ~= height else { continue }

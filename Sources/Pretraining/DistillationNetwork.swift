@@ -1,8 +1,9 @@
-public import Networks
-public import Platform
-public import Tensors
+internal import Networks
+internal import Platform
+internal import Tensors
 
-/// One network of self-distillation: a backbone and its two heads. Student and teacher are two of them, the Gram teacher is a backbone alone.
+/// One network of self-distillation: a backbone and its two heads. Student and teacher are two of them, the Gram teacher is a backbone
+/// alone.
 final class DistillationNetwork {
   let backbone: TrainableEncoder
   /// nil: a Gram teacher.

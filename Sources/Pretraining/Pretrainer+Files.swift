@@ -95,7 +95,8 @@ extension Pretrainer {
   func save(to path: String) throws(MedDINOError) { try TrainingCheckpoint.save(state, tensors, to: path) }
 
   /// Writes the teacher as it is now into `eval/training_<iteration>`: `teacher_checkpoint.safetensors` with the official names
-  /// `teacher.backbone.…`, `teacher.dino_head.…`, `teacher.ibot_head.…`, and `backbone.safetensors` with the bare names of a released backbone.
+  /// `teacher.backbone.…`, `teacher.dino_head.…`, `teacher.ibot_head.…`, and `backbone.safetensors` with the bare names of a released
+  /// backbone.
   ///
   /// Returns the folder. Throws: `.io`, `.outOfMemory`.
   @discardableResult

@@ -1,7 +1,7 @@
 public import Platform
 public import Tensors
-public import Training
-public import WeightFiles
+internal import Training
+internal import WeightFiles
 
 /// A run of self-supervised pretraining in a folder: checkpoints, metrics, exported teachers.
 ///
@@ -24,8 +24,8 @@ public final class Pretrainer {
   static let metricsName = "metrics.jsonl"
   static let settingsName = "settings.json"
 
-  /// Starts a run in `folder`, or goes on with the one that is there: its slices must be the same, its settings equal but for workers, paths
-  /// and checkpoint periods.
+  /// Starts a run in `folder`, or goes on with the one that is there: its slices must be the same, its settings equal but for workers,
+  /// paths and checkpoint periods.
   /// Throws: `.invalid` for settings or a source that cannot be, and for a folder of another run; `.format`, `.io`, `.outOfMemory`.
   public init(
     _ settings: PretrainingSettings, source: any SliceSource, folder: String, device: any TrainingDevice
@@ -66,7 +66,8 @@ public final class Pretrainer {
   /// Iterates until the run is finished or `limit` iterations of the whole run are made, and saves at the end.
   ///
   /// A cancel saves what is reached and is thrown on. `report` sees every iteration.
-  /// Throws: `.cancelled`, `.state` when the loss is no number for too long, `.io` when a file cannot be written, and what the source throws.
+  /// Throws: `.cancelled`, `.state` when the loss is no number for too long, `.io` when a file cannot be written, and what the source
+  /// throws.
   public func run(
     until limit: Int? = nil, control: RunControl = RunControl(), report: ((DistillationTrainer.Report, _ seconds: Double) -> Void)? = nil
   ) throws(MedDINOError) {

@@ -26,7 +26,8 @@ public protocol DistillationDevice: Device {
     _ logits: Tensor, targets: Tensor, pairs: TargetPairs, temperature: Float, scale: Float, gradient: Tensor?
   ) throws(MedDINOError) -> Double
 
-  /// The Kozachenko-Leonenko regulariser of rows [samples, dim] and, when `gradient` is given, its gradient (written), multiplied by `scale`.
+  /// The Kozachenko-Leonenko regulariser of rows [samples, dim] and, when `gradient` is given, its gradient (written), multiplied by
+  /// `scale`.
   /// Throws: `.outOfMemory`. Source: Sablayrolles et al., arXiv:1806.03198; model specification 8.6.
   func koLeo(_ rows: Tensor, _ options: KoLeoOptions, scale: Float, gradient: Tensor?) throws(MedDINOError) -> Double
 

@@ -105,6 +105,30 @@ private let gram = #"""
     }
   }
 
+  /// The third stage: every iteration has its resolution, anchors see another grid, and a resumed run has the same bits.
+  @Test func resolutionsMixWithinARun() throws {
+    try withTemporaryFolder { folder in
+      let source = try noiseSource(count: 5)
+      try Pretrainer(small(), source: source, folder: folder + "/one", device: device()).run(until: 1)
+      let settings = try small(
+        #"""
+        {"crops": {"global_crops_size": [32, 48], "local_crops_size": [16, 24], "gram_teacher_crops_size": [48, 40],
+           "global_local_crop_pairs_ratios": [0.5, 0.5]},
+         "gram": {"use_loss": true, "rep_update": false}, "dino": {"koleo_loss_distributed": true},
+         "train": {"OFFICIAL_EPOCH_LENGTH": 4, "previous_checkpoint": "\#(folder)/one/pretraining_0000000001.safetensors"}}
+        """#)
+      let whole = try Pretrainer(settings, source: source, folder: folder + "/a", device: device())
+      try whole.run()
+      try Pretrainer(settings, source: source, folder: folder + "/b", device: device(threads: 1)).run(until: 5)
+      let resumed = try Pretrainer(settings, source: source, folder: folder + "/b", device: device())
+      try resumed.run()
+      #expect(numbers(resumed) == numbers(whole))
+      let text = String(decoding: try InputFile.contents(folder + "/a/metrics.jsonl"), as: UTF8.self)
+      let sizes = try text.split(separator: "\n").map { try JSON.parse(String($0), source: "metrics")["global_crops_size"]?.intValue }
+      #expect(sizes == (0..<8).map { settings.crops.resolution(at: $0).global } && Set(sizes).count == 2)
+    }
+  }
+
   @Test func anchoringWithoutAnEarlierTeacherIsRefused() throws {
     try withTemporaryFolder { folder in
       let settings = try small(gram.replacing("PATH", with: ""))

@@ -1,4 +1,0 @@
-internal import Glibc
-
-func exponential(_ x: Double) -> Double { exp(x) }
-func logarithm(_ x: Double) -> Double { log(x) }
