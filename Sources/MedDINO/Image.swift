@@ -67,8 +67,12 @@ public final class Image: Sendable {
 }
 
 extension Volume {
-  /// The same voxels in memory of ours, packed. Throws: `.outOfMemory`.
+  /// The same voxels in memory of ours, packed. Throws: `.outOfMemory`, also where strides of 0 say more voxels than bytes can be counted.
   func packedCopy(in budget: MemoryBudget) throws(MedDINOError) -> Volume {
+    let extents = geometry.dims + [channels, dtype.byteCount]
+    guard extents.reduce(1.0, { $0 * Double($1) }) < 0x1p62 else {
+      throw MedDINOError(.outOfMemory, "a copy of \(geometry.dims) voxels does not fit in memory")
+    }
     var copy = try Volume(allocating: dtype, channels: channels, geometry: geometry, in: budget, "image")
     (copy.slope, copy.intercept, copy.isPlane) = (slope, intercept, isPlane)
     let (d, size) = (geometry.dims, dtype.byteCount)

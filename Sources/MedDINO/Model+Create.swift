@@ -14,7 +14,8 @@ extension Model {
     guard let object = json.objectValue else { throw .invalid("config is not a JSON object") }
     var reader = ConfigurationReader(object: object, what: "config")
     let encoder = try encoderConfiguration(reader.value("encoder"))
-    let taps = try reader.integers("taps") ?? Primus.Configuration.evenTaps(depth: encoder.depth)
+    let chosenTaps = try reader.integers("taps")
+    let taps = chosenTaps ?? Primus.Configuration.evenTaps(depth: encoder.depth)
     let (plans, dataset) = (reader.value("plans"), reader.value("dataset"))
     let configuration = try reader.text("configuration")
     let licence = try reader.text("licence") ?? "unspecified"
@@ -27,6 +28,8 @@ extension Model {
         in: context.budget)
     } else if plans != nil {
       throw .invalid("config has plans but no dataset")
+    } else if chosenTaps != nil {
+      throw .invalid("config has taps but no dataset: a backbone has no decoder that takes them")
     }
     if let task {
       try Primus.Configuration(encoder: encoder, taps: task.taps, classes: task.scheme.heads.count).validate()

@@ -85,9 +85,9 @@ public struct EncoderConfiguration: Equatable, Sendable {
     try require((1...1024).contains(heads), "num_heads is \(heads), expected 1 to 1024")
     try require(embedDim % (4 * heads) == 0, "embed_dim \(embedDim) is not a multiple of 4 * num_heads = \(4 * heads)")
     try require(headDim <= 128, "embed_dim / num_heads is \(headDim), heads of at most 128 are supported")
-    try require((1...(1 << 20)).contains(hiddenDim), "the feed-forward width is \(hiddenDim), expected 1 to 1048576")
+    try require((1...(1 << 20)).contains(hiddenDim), "ffn_hidden (the feed-forward width) is \(hiddenDim), expected 1 to 1048576")
     try require((0...4096).contains(storageTokens), "n_storage_tokens is \(storageTokens), expected 0 to 4096")
-    try require(normEpsilon > 0 && normEpsilon < 1, "the norm epsilon is \(normEpsilon), expected a value in (0, 1)")
+    try require(normEpsilon > 0 && normEpsilon < 1, "norm_eps is \(normEpsilon), expected a value in (0, 1)")
     switch ropePeriods {
     case .base(let base): try require(base > 0 && base.isFinite, "pos_embed_rope_base is \(base), expected a positive number")
     case .range(let low, let high):

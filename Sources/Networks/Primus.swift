@@ -24,7 +24,7 @@ public final class Primus: Sendable {
     public func validate() throws(MedDINOError) {
       try encoder.validate()
       guard !taps.isEmpty, Set(taps).count == taps.count, taps.allSatisfy({ (0..<encoder.depth).contains($0) }) else {
-        throw .invalid("interaction_indices are \(taps), expected distinct block numbers below \(encoder.depth)")
+        throw .invalid("taps (interaction_indices) are \(taps), expected distinct block numbers below \(encoder.depth)")
       }
       try decoder.validate()
     }

@@ -40,7 +40,7 @@ extension CurationRun {
   }
 
   private func describe(_ image: Volume, _ record: inout SliceCase) throws(MedDINOError) {
-    let upright = try image.geometry.rearranged(try image.geometry.orientation().steps(to: .lps))
+    let upright = image.geometry.rearranged(try image.geometry.orientation().steps(to: .lps))
     record.dims = [upright.dims[1], upright.dims[0], upright.dims[2]]
     record.spacing = [upright.spacing[1], upright.spacing[0], upright.spacing[2]]
     record.orientation = try image.geometry.orientation().name
