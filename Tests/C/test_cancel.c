@@ -317,39 +317,6 @@ static void files(void) {
   tiny_free(&c);
 }
 
-/* A host may call the library from its callback, and that call may fail: the outer call's success is success all the same. */
-static int32_t call_and_fail(void *user, double fraction, const char *stage) {
-  meddino_model *none = (void *)1;
-  (void)fraction, (void)stage;
-  FAILS(MEDDINO_E_IO, meddino_model_open(context, "/no/such/model", NULL, &none));
-  ++*(long *)user;
-  return 0;
-}
-static void failing_calls_inside(void) {
-  tiny_case c = tiny_phantom(20, 20, 1);
-  long calls = 0;
-  char text[64];
-  meddino_run_options o;
-  meddino_run_options_init(&o, sizeof o);
-  o.progress = call_and_fail;
-  o.progress_user = &calls;
-  OK(tiny_segment(model, &c, &o));
-  CHECK(calls > 0 && meddino_last_error(text, sizeof text) == 0 && text[0] == 0);
-  tiny_free(&c);
-}
-
-/* A path longer than a message does not push the reason out of it. */
-static void long_paths(void) {
-  char path[1500], text[2000];
-  meddino_model *none = NULL;
-  strcpy(path, "/tmp");
-  while (strlen(path) < 1400) strcat(path, "/d");
-  FAILS(MEDDINO_E_IO, meddino_model_open(context, path, NULL, &none));
-  const size_t length = meddino_last_error(text, sizeof text);
-  CHECK(length <= 1023 && strlen(text) == length && strncmp(text, "/tmp/d/d", 8) == 0);
-  CHECK(strstr(text, "\xe2\x80\xa6") != NULL && strstr(text, "No such file") != NULL);
-}
-
 int main(int count, char **arguments) {
   folder = count > 1 ? arguments[1] : ".";
   context = tiny_context(2);
@@ -358,8 +325,6 @@ int main(int count, char **arguments) {
   requested_before();
   jobs();
   files();
-  failing_calls_inside();
-  long_paths();
   meddino_model_release(model);
   meddino_context_release(context);
   return check_end("test_cancel");
