@@ -229,7 +229,8 @@ static void limited(const tiny_case *c) {
   FAILS_NAMING(MEDDINO_E_NOMEM, "max_bytes", meddino_image_create(small, &c->in, &image));
   CHECK(image == NULL);
   meddino_volume vast = c->in; /* more voxels than bytes can be counted, by strides of 0 */
-  vast.dims[0] = vast.dims[1] = INT32_MAX, vast.strides[0] = vast.strides[1] = 0;
+  vast.dims[0] = vast.dims[1] = INT32_MAX, vast.dims[2] = 2;
+  vast.strides[0] = vast.strides[1] = 0, vast.strides[2] = 2;
   FAILS(MEDDINO_E_NOMEM, meddino_image_create(small, &vast, &image));
   FAILS(MEDDINO_E_NOMEM, meddino_image_read(small, path_of("a.nii"), &image));
   FAILS(MEDDINO_E_NOMEM, meddino_image_read(small, path_of("a.nii.gz"), &image));
