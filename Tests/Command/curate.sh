@@ -6,30 +6,7 @@ stage=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 meddino=$stage/bin/meddino
 export PYTHONDONTWRITEBYTECODE=1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-passed=0
-failed=0
-# check NAME EXPECTED-EXIT COMMAND...
-check() {
-  local name=$1 expected=$2
-  shift 2
-  "$@" >out.txt 2>err.txt </dev/null
-  local code=$?
-  if [ "$code" = "$expected" ]; then passed=$((passed + 1)); else
-    failed=$((failed + 1))
-    echo "FAILED $name: exit $code, expected $expected: $(head -c 300 err.txt)"
-  fi
-}
-holds() { # holds NAME TEST...
-  local name=$1
-  shift
-  if "$@"; then passed=$((passed + 1)); else
-    failed=$((failed + 1))
-    echo "FAILED $name"
-  fi
-}
+. "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 mkdir -p src lits kits/dataset/case_00003
 for seed in 1 2 3; do "$meddino" phantom src/v$seed.nii.gz --single --size 48,48,10 --seed $seed --quiet; done

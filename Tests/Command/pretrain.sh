@@ -4,30 +4,7 @@
 set -uo pipefail
 stage=$(cd "$1" && pwd)
 meddino=$stage/bin/meddino
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-passed=0
-failed=0
-# check NAME EXPECTED-EXIT COMMAND...
-check() {
-  local name=$1 expected=$2
-  shift 2
-  "$@" >out.txt 2>err.txt </dev/null
-  local code=$?
-  if [ "$code" = "$expected" ]; then passed=$((passed + 1)); else
-    failed=$((failed + 1))
-    echo "FAILED $name: exit $code, expected $expected: $(head -c 300 err.txt)"
-  fi
-}
-holds() { # holds NAME TEST...
-  local name=$1
-  shift
-  if "$@"; then passed=$((passed + 1)); else
-    failed=$((failed + 1))
-    echo "FAILED $name"
-  fi
-}
+. "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 mkdir ct
 for seed in 1 2; do "$meddino" phantom ct/v$seed.nii.gz --single --size 48,48,6 --seed $seed --quiet; done
