@@ -176,7 +176,7 @@ func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])
     guard endings.contains(where: { path.hasSuffix($0) }) else {
       throw MedDINOError.invalid("\(option) is \"\(path)\", expected a name ending in \(endings.joined(separator: " or "))")
     }
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let folder = folderPath(of: path)
     guard FileKind.of(folder) == .directory else {
       throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
     }

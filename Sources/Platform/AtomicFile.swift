@@ -131,7 +131,7 @@ public final class AtomicFile {
 
   /// The rename itself must survive a power cut; a folder that cannot be synced (some network file systems) is no error.
   private func syncFolder() {
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let folder = folderPath(of: path)
     let handle = open(folder, O_RDONLY | O_CLOEXEC)
     if handle >= 0 {
       _ = fsync(handle)

@@ -125,12 +125,14 @@ public func isSameFile(_ first: String, _ second: String) -> Bool {
   var (a, b) = (stat(), stat())
   let found = (stat(first, &a) == 0, stat(second, &b) == 0)
   if found.0 || found.1 { return found.0 && found.1 && a.st_dev == b.st_dev && a.st_ino == b.st_ino }
-  func parts(_ path: String) -> (folder: String, name: Substring) {
-    guard let slash = path.lastIndex(of: "/") else { return (".", path[...]) }
-    return (slash == path.startIndex ? "/" : String(path[..<slash]), path[path.index(after: slash)...])
-  }
-  let (left, right) = (parts(first), parts(second))
-  return left.name == right.name && stat(left.folder, &a) == 0 && stat(right.folder, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino
+  func name(_ path: String) -> Substring { path.lastIndex(of: "/").map { path[path.index(after: $0)...] } ?? path[...] }
+  return name(first) == name(second) && stat(folderPath(of: first), &a) == 0 && stat(folderPath(of: second), &b) == 0
+    && a.st_dev == b.st_dev && a.st_ino == b.st_ino
+}
+
+/// The folder that a path names a file in: "." without a slash.
+public func folderPath(of path: String) -> String {
+  path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
 }
 
 /// Makes a folder and the folders above it. Throws: `.io`.
