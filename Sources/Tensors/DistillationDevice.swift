@@ -15,8 +15,11 @@ public protocol DistillationDevice: Device {
   ///
   /// Shapes: logits and output [samples, prototypes]; the output may be the logits. Exponents above 60 are lowered together, which changes
   /// nothing but that large logits do not overflow; a prototype that no sample reaches stays empty.
-  /// Throws: `.outOfMemory`. Source: Caron et al., arXiv:2006.09882, algorithm 1; model specification 8.1.
-  func sinkhorn(_ logits: Tensor, temperature: Float, iterations: Int, into output: Tensor) throws(MedDINOError)
+  /// `ranks`: samples are those of all ranks together, each giving its own; a rank may have none.
+  /// Throws: `.outOfMemory`, `.state`. Source: Caron et al., arXiv:2006.09882, algorithm 1; model specification 8.1.
+  func sinkhorn(
+    _ logits: Tensor, temperature: Float, iterations: Int, into output: Tensor, ranks: any Communicator
+  ) throws(MedDINOError)
 
   /// Σ over rows r and their target rows t of weight(r) · (−Σₖ target(t, k) · ln softmax(logits(r) / temperature)ₖ) and, when `gradient` is
   /// given, its gradient with respect to the logits, multiplied by `scale`.
@@ -41,6 +44,13 @@ public protocol DistillationDevice: Device {
   /// Resizes a grid of tokens [images, rows · columns, dim] to [images, toRows · toColumns, dim]: bicubic (a = −0.75), half-pixel centres,
   /// taps clamped to the grid, not widened when the grid shrinks. Source: model specification 8.4.
   func resizeTokens(_ tokens: Tensor, rows: Int, columns: Int, toRows: Int, toColumns: Int, into output: Tensor)
+}
+
+extension DistillationDevice {
+  /// The same for the samples of this process alone.
+  public func sinkhorn(_ logits: Tensor, temperature: Float, iterations: Int, into output: Tensor) throws(MedDINOError) {
+    try sinkhorn(logits, temperature: temperature, iterations: iterations, into: output, ranks: SoloCommunicator())
+  }
 }
 
 /// Which target rows each row of logits is compared with, and the row's weight.

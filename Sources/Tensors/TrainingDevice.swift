@@ -85,9 +85,11 @@ public protocol TrainingDevice: DistillationDevice {
 
   /// Dice + cross entropy (or Dice + binary cross entropy) of logits [batch, heads, H, W] and, when `gradient` is given, its gradient with
   /// respect to the logits, multiplied by `scale`. targets int16: [batch, 1, H, W] label values, or [batch, channels, H, W] of 0 and 1.
-  /// Source: pipeline specification 8.
+  ///
+  /// `ranks`: the batch is that of all ranks together, each giving its own images; the loss is that of the whole batch on every rank, and
+  /// the gradient that of this rank's logits. Source: pipeline specification 8.
   func segmentationLoss(
-    _ logits: Tensor, targets: Tensor, _ options: SegmentationLossOptions, scale: Float, gradient: Tensor?
+    _ logits: Tensor, targets: Tensor, _ options: SegmentationLossOptions, scale: Float, gradient: Tensor?, ranks: any Communicator
   ) throws(MedDINOError) -> SegmentationLoss
 
   // MARK: parameters
@@ -102,6 +104,15 @@ public protocol TrainingDevice: DistillationDevice {
   func interpolate(_ source: Tensor, momentum: Float, into target: Tensor)
   /// One AdamW update in place. Source: model specification 4.2.
   func adamW(_ parameter: Tensor, gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor, _ update: AdamWUpdate)
+}
+
+extension TrainingDevice {
+  /// The same for the images of this process alone.
+  public func segmentationLoss(
+    _ logits: Tensor, targets: Tensor, _ options: SegmentationLossOptions, scale: Float, gradient: Tensor?
+  ) throws(MedDINOError) -> SegmentationLoss {
+    try segmentationLoss(logits, targets: targets, options, scale: scale, gradient: gradient, ranks: SoloCommunicator())
+  }
 }
 
 /// Where a linear layer's gradients go.

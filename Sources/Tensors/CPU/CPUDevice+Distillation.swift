@@ -32,16 +32,21 @@ extension CPUDevice {
     withExtendedLifetime((input, gradient, inputGradient)) {}
   }
 
-  public func sinkhorn(_ logits: Tensor, temperature: Float, iterations: Int, into output: Tensor) throws(MedDINOError) {
+  public func sinkhorn(
+    _ logits: Tensor, temperature: Float, iterations: Int, into output: Tensor, ranks: any Communicator
+  ) throws(MedDINOError) {
     let (samples, prototypes) = (logits.shape[0], logits.shape[1])
-    guard samples > 0, prototypes > 0, let z = logits.floats.baseAddress, let q = output.floats.baseAddress else { return }
+    guard prototypes > 0, samples > 0 || !ranks.isSolo, let z = logits.floats.baseAddress, let q = output.floats.baseAddress else { return }
     let kernels = kernels
     // Q = diag(sampleScale) · E · diag(prototypeScale) with a fixed E: only the two diagonals change.
     let scales = try scratch.buffer((samples + prototypes) * MemoryLayout<Float>.size, "Sinkhorn scales")
     guard let sampleScale = scales.elements(Float.self).baseAddress else { return }
     let prototypeScale = sampleScale + samples
     let inverse = 1 / temperature
-    let top = rowValues(samples) { Double(kernels.largest(z + $0 * prototypes, Int64(prototypes))) }.reduce(-.infinity, max)
+    let top = try ranks.gather(
+      rowValues(samples) { Double(kernels.largest(z + $0 * prototypes, Int64(prototypes))) }.reduce(-.infinity, max)
+    )
+    .reduce(-.infinity, max)
     // Counted from the largest logit, so that large ones keep their differences.
     let (centre, exponent) = (top.isFinite ? Float(top) : 0, Float(top) * inverse)
     let shift = top.isFinite ? min(max(exponent, -Self.largestExponent), Self.largestExponent) : 0
@@ -49,22 +54,27 @@ extension CPUDevice {
     pool.forEach(samples) { row in
       kernels.exp_scaled(z + row * prototypes, q + row * prototypes, centre, inverse, shift, Int64(prototypes))
     }
-    let sum = rowValues(samples) { kernels.dot(q + $0 * prototypes, prototypeScale, Int64(prototypes)) }.reduce(0, +)
+    let own = rowValues(samples) { kernels.dot(q + $0 * prototypes, prototypeScale, Int64(prototypes)) }.reduce(0, +)
+    let whole = try ranks.sums([own, Double(samples)])
+    let (sum, count) = (whole[0], whole[1])
     kernels.fill(sampleScale, Float(1 / sum), Int64(samples))
     for _ in 0..<iterations {
       pool.forBlocks(of: prototypes, grain: Self.columnGrain) { block in
-        let (own, count) = (prototypeScale + block.lowerBound, Int64(block.count))
-        kernels.fill(own, 0, count)
-        for row in 0..<samples { kernels.add_scaled(own, q + row * prototypes + block.lowerBound, sampleScale[row], count) }
-        for index in 0..<block.count { own[index] = own[index] == 0 ? 0 : 1 / (own[index] * Float(prototypes)) }
+        let own = prototypeScale + block.lowerBound
+        kernels.fill(own, 0, Int64(block.count))
+        for row in 0..<samples { kernels.add_scaled(own, q + row * prototypes + block.lowerBound, sampleScale[row], Int64(block.count)) }
+      }
+      try ranks.sum(UnsafeMutableBufferPointer(start: prototypeScale, count: prototypes))
+      for index in 0..<prototypes {
+        prototypeScale[index] = prototypeScale[index] == 0 ? 0 : 1 / (prototypeScale[index] * Float(prototypes))
       }
       pool.forEach(samples) { row in
         let sum = kernels.dot(q + row * prototypes, prototypeScale, Int64(prototypes))
-        sampleScale[row] = Float(1 / (sum * Double(samples)))
+        sampleScale[row] = Float(1 / (sum * count))
       }
     }
     pool.forEach(samples) { row in
-      kernels.multiply_scaled(q + row * prototypes, prototypeScale, sampleScale[row] * Float(samples), Int64(prototypes))
+      kernels.multiply_scaled(q + row * prototypes, prototypeScale, sampleScale[row] * Float(count), Int64(prototypes))
     }
     withExtendedLifetime((logits, output, scales)) {}
   }

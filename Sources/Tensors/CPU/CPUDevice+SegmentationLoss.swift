@@ -5,9 +5,9 @@ public import Platform
 /// the gradient in place. Source: pipeline specification 8.
 extension CPUDevice {
   public func segmentationLoss(
-    _ logits: Tensor, targets: Tensor, _ options: SegmentationLossOptions, scale: Float, gradient: Tensor?
+    _ logits: Tensor, targets: Tensor, _ options: SegmentationLossOptions, scale: Float, gradient: Tensor?, ranks: any Communicator
   ) throws(MedDINOError) -> SegmentationLoss {
-    let run = LossRun(device: self, logits: logits, targets: targets, options: options, gradient: gradient)
+    let run = LossRun(device: self, logits: logits, targets: targets, options: options, gradient: gradient, ranks: ranks)
     let result = options.regions ? try run.regions(scale: Double(scale)) : try run.labels(scale: Double(scale))
     withExtendedLifetime((logits, targets, gradient)) {}
     return result
@@ -25,9 +25,13 @@ private struct LossRun {
   let targets: UnsafeMutablePointer<Int16>?
   let targetChannels: Int
   let gradient: UnsafeMutablePointer<Float>?
+  let ranks: any Communicator
 
-  init(device: CPUDevice, logits: Tensor, targets: Tensor, options: SegmentationLossOptions, gradient: Tensor?) {
+  init(
+    device: CPUDevice, logits: Tensor, targets: Tensor, options: SegmentationLossOptions, gradient: Tensor?, ranks: any Communicator
+  ) {
     self.device = device
+    self.ranks = ranks
     batch = logits.shape[0]
     classes = logits.shape[1]
     pixels = logits.count / max(batch * classes, 1)
@@ -40,16 +44,15 @@ private struct LossRun {
   private var blocks: Int { (pixels + Self.block - 1) / Self.block }
   private func range(_ block: Int) -> Range<Int> { block * Self.block..<min(pixels, (block + 1) * Self.block) }
 
-  /// The Dice term and, per image and channel, the slopes of its p: d = slope + y · targetSlope.
+  /// The Dice term of all ranks' images and, per image of this one and channel, the slopes of its p: d = slope + y · targetSlope.
   /// hits, sums and own are Σ p y, Σ p, Σ y as [batch][channels].
   private func dice(
     channels: Range<Int>, scale: Double, _ sums: (_ image: Int, _ channel: Int) -> (hits: Double, all: Double, own: Double)
-  ) -> (value: Double, slope: [Float], targetSlope: [Float]) {
+  ) throws(MedDINOError) -> (value: Double, slope: [Float], targetSlope: [Float]) {
     var slope = [Float](repeating: 0, count: batch * classes)
     var targetSlope = slope
     let groups = options.batchDice ? [Array(0..<batch)] : (0..<batch).map { [$0] }
-    let terms = Double(max(groups.count * channels.count, 1))
-    var total = 0.0
+    var parts: [Double] = []
     for group in groups {
       for channel in channels {
         var (hits, all, own) = (0.0, 0.0, 0.0)
@@ -57,8 +60,18 @@ private struct LossRun {
           let part = sums(image, channel)
           (hits, all, own) = (hits + part.hits, all + part.all, own + part.own)
         }
-        let above = 2 * hits + Self.smooth
-        let below = own + all + Self.smooth
+        parts += [hits, all, own]
+      }
+    }
+    if options.batchDice { parts = try ranks.sums(parts) }
+    let groupCount = options.batchDice ? 1 : try ranks.sums([Double(batch)])[0]
+    let terms = max(groupCount * Double(channels.count), 1)
+    var total = 0.0
+    for (index, group) in groups.enumerated() {
+      for (place, channel) in channels.enumerated() {
+        let at = 3 * (index * channels.count + place)
+        let above = 2 * parts[at] + Self.smooth
+        let below = parts[at + 2] + parts[at + 1] + Self.smooth
         total += above / max(below, 1e-8)
         for image in group {
           slope[image * classes + channel] = below > 1e-8 ? Float(scale * above / (below * below) / terms) : 0
@@ -66,6 +79,7 @@ private struct LossRun {
         }
       }
     }
+    if !options.batchDice { total = try ranks.sums([total])[0] }
     return (-total / terms, slope, targetSlope)
   }
 
@@ -87,11 +101,12 @@ private struct LossRun {
     guard known == counted else {
       throw .invalid("\(Int(counted - known)) pixels of the targets hold labels outside 0..<\(classes)")
     }
-    let dice = dice(channels: min(1, classes)..<classes, scale: scale) { image, c in
+    let dice = try dice(channels: min(1, classes)..<classes, scale: scale) { image, c in
       (totals[image * width + c], totals[image * width + classes + c], totals[image * width + 2 * classes + c])
     }
-    let mean = counted > 0 ? entropy / counted : 0
-    addLabelGradient(ce: counted > 0 ? Float(scale / counted) : 0, dice.slope, dice.targetSlope)
+    let whole = try ranks.sums([entropy, counted])
+    let mean = whole[1] > 0 ? whole[0] / whole[1] : 0
+    addLabelGradient(ce: whole[1] > 0 ? Float(scale / whole[1]) : 0, dice.slope, dice.targetSlope)
     return SegmentationLoss(total: mean + dice.value, crossEntropy: mean, dice: dice.value)
   }
 
@@ -137,13 +152,14 @@ private struct LossRun {
     for task in 0..<batch * classes * blocks { for i in 0..<4 { totals[task / blocks * 4 + i] += sums[task * 4 + i] } }
     var entropy = 0.0
     for plane in 0..<batch * classes { entropy += totals[plane * 4 + 3] }
-    let dice = dice(channels: 0..<classes, scale: scale) { image, c in
+    let dice = try dice(channels: 0..<classes, scale: scale) { image, c in
       let at = (image * classes + c) * 4
       return (totals[at], totals[at + 1], totals[at + 2])
     }
-    let terms = max(options.ignoreLabel == nil ? Double(batch * classes * pixels) : insidePixels(), 1e-8)
+    let whole = try ranks.sums([entropy, options.ignoreLabel == nil ? Double(batch * classes * pixels) : insidePixels()])
+    let terms = max(whole[1], 1e-8)
     addRegionGradient(bce: Float(scale / terms), dice.slope, dice.targetSlope)
-    return SegmentationLoss(total: entropy / terms + dice.value, crossEntropy: entropy / terms, dice: dice.value)
+    return SegmentationLoss(total: whole[0] / terms + dice.value, crossEntropy: whole[0] / terms, dice: dice.value)
   }
 
   /// The last target channel marks what is left out.
