@@ -138,6 +138,13 @@ public struct BatchMasks: Sendable {
     return BatchMasks(masks)
   }
 
+  /// The masks of some of the crops, in this order. Throws: `.outOfMemory`.
+  func crops(_ chosen: [Int], in budget: MemoryBudget) throws(MedDINOError) -> BatchMasks {
+    let some = try Tensor([chosen.count, masks.shape[1]], .uint8, in: budget, "masks")
+    for (place, crop) in chosen.enumerated() { some.rows(place..<place + 1).copy(from: masks.rows(crop..<crop + 1)) }
+    return BatchMasks(some)
+  }
+
   private static func rolled(_ mask: [UInt8], _ block: BlockMask, _ random: inout CounterRandom) -> [UInt8] {
     let (down, right) = (random.below(block.rows), random.below(block.columns))
     var result = mask

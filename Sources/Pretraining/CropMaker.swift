@@ -10,7 +10,9 @@ public struct CropMaker: Sendable {
   public let crops: CropOptions
   public let pixels: PixelOptions
   public let masks: MaskOptions
+  /// Images of a batch on all ranks, and those of this one.
   public let batchSize: Int
+  public let items: Range<Int>
   public let channels: Int
   public let patchSize: Int
   public let seed: UInt64
@@ -18,18 +20,24 @@ public struct CropMaker: Sendable {
   /// Offsets of local crops inside global ones are multiples of this. Source: model specification 7.1.
   private static let offsetUnit = 16
 
-  /// `channels`, `patchSize`: of the encoder; images of one channel are repeated. Throws: `.invalid`.
+  /// `channels`, `patchSize`: of the encoder; images of one channel are repeated. `items`: the part of every batch that is made; nil: all.
+  /// Its images and masks are those that they would be in the whole batch. Throws: `.invalid`.
   public init(
     _ source: any SliceSource, crops: CropOptions, pixels: PixelOptions, masks: MaskOptions, batchSize: Int, channels: Int, patchSize: Int,
-    seed: UInt64
+    seed: UInt64, items: Range<Int>? = nil
   ) throws(MedDINOError) {
     guard source.count >= 1 else { throw .invalid("the source of slices has \(source.count), expected at least 1") }
     guard batchSize >= 1 else { throw .invalid("batch size is \(batchSize), expected at least 1") }
+    let items = items ?? 0..<batchSize
+    guard items.lowerBound >= 0, items.upperBound <= batchSize, !items.isEmpty else {
+      throw .invalid("items \(items) of a batch of \(batchSize), expected a part of it")
+    }
     try crops.validate(patchSize: patchSize)
     try pixels.validate(channels: channels)
     try masks.validate()
     (self.source, self.crops, self.pixels, self.masks) = (source, crops, pixels, masks)
     (self.batchSize, self.channels, self.patchSize, self.seed) = (batchSize, channels, patchSize, seed)
+    self.items = items
     order = ShuffledOrder(count: source.count, seed: seed)
   }
 
@@ -39,13 +47,14 @@ public struct CropMaker: Sendable {
   ) throws(MedDINOError) -> PretrainingBatch {
     let size = crops.resolution(at: iteration)
     func total(_ count: Int, _ side: Int) throws(MedDINOError) -> Tensor {
-      try Tensor([count * batchSize, channels, side, side], in: budget, "crops")
+      try Tensor([count * items.count, channels, side, side], in: budget, "crops")
     }
     let globals = try total(globalCropCount, size.global)
     let locals = try total(crops.localCount, size.local)
     let grams = try size.gram.map { side throws(MedDINOError) in try total(globalCropCount, side) }
     let workspace = Workspace(budget)
-    for item in 0..<batchSize {
+    for item in items {
+      let place = item - items.lowerBound
       try control.check()
       let index = order.index(iteration * batchSize + item)
       let slice = try source.slice(at: index, in: budget)
@@ -55,15 +64,17 @@ public struct CropMaker: Sendable {
       var views = try ImageViews(self, slice, size, iteration: iteration, item: item, in: budget, workspace)
       for crop in 0..<globalCropCount {
         let pair = try views.global(crop)
-        store(pair.global, at: crop * batchSize + item, in: globals)
-        if let gram = pair.gram, let grams { store(gram, at: crop * batchSize + item, in: grams) }
+        store(pair.global, at: crop * items.count + place, in: globals)
+        if let gram = pair.gram, let grams { store(gram, at: crop * items.count + place, in: grams) }
       }
-      for crop in 0..<crops.localCount { store(try views.local(crop), at: crop * batchSize + item, in: locals) }
+      for crop in 0..<crops.localCount { store(try views.local(crop), at: crop * items.count + place, in: locals) }
     }
     var random = CounterRandom(seed: seed, purpose: "pretraining masks", step: UInt64(iteration))
     let drawn = try BatchMasks.draw(
       BlockMask(cropSize: size.global, patchSize: patchSize), crops: globalCropCount * batchSize, masks, &random, in: budget)
-    return PretrainingBatch(globalCrops: globals, localCrops: locals, gramCrops: grams, masks: drawn)
+    let own = (0..<globalCropCount).flatMap { crop in items.map { crop * batchSize + $0 } }
+    let masks = items.count == batchSize ? drawn : try drawn.crops(own, in: budget)
+    return PretrainingBatch(globalCrops: globals, localCrops: locals, gramCrops: grams, masks: masks)
   }
 
   /// One channel fills all of the encoder's.

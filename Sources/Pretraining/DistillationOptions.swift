@@ -27,6 +27,8 @@ public struct DistillationOptions: Equatable, Sendable {
   public var localWeight: Schedule?
   public var koLeoWeight = 0.1
   public var koLeo = KoLeoOptions()
+  /// Neighbours are looked for among the images of all ranks instead of this one's.
+  public var isKoLeoDistributed = false
   public var ibotWeight = 1.0
   public var gram: GramAnchoring?
   public var studentTemperature = 0.1
@@ -106,6 +108,20 @@ public struct DistillationLosses: Equatable, Sendable {
   public var maskedGram: Double?
   public var unmaskedGram: Double?
   public init() {}
+
+  /// Each becomes its mean over the ranks, of those that computed it. Throws: `.state`.
+  mutating func average(over ranks: any Communicator) throws(MedDINOError) {
+    if ranks.isSolo { return }
+    let fields: [WritableKeyPath<DistillationLosses, Double>] = [\.total, \.dinoLocal, \.dinoGlobal, \.koLeo, \.ibot]
+    let optional: [WritableKeyPath<DistillationLosses, Double?>] = [\.gram, \.maskedGram, \.unmaskedGram]
+    var own: [Double] = []
+    for field in fields { own += [self[keyPath: field], 1] }
+    for field in optional { own += self[keyPath: field].map { [$0, 1] } ?? [0, 0] }
+    let sums = try ranks.sums(own)
+    func mean(_ index: Int) -> Double? { sums[2 * index + 1] == 0 ? nil : sums[2 * index] / sums[2 * index + 1] }
+    for (index, field) in fields.enumerated() { self[keyPath: field] = mean(index) ?? 0 }
+    for (index, field) in optional.enumerated() { self[keyPath: field] = mean(fields.count + index) }
+  }
 
   /// Under the official names, in the official order.
   public var named: [(name: String, value: Double)] {

@@ -63,7 +63,7 @@ public final class DistillationTrainer {
     }
   }
 
-  /// One iteration on the batch. `seed`: of stochastic depth and coordinate augmentation; nil: without.
+  /// One iteration on the batch, of which every rank has its part: gradients and losses are the mean over the ranks. `seed`: of stochastic depth and coordinate augmentation; nil: without.
   ///
   /// `inspect` sees the student's gradients before they are clipped.
   /// Throws: `.state` after too many losses in a row that are no numbers, and what `SelfDistillation.accumulate` throws; after a cancel
@@ -80,11 +80,14 @@ public final class DistillationTrainer {
       weightDecay: schedules.weightDecay.value(at: iteration))
     let (momentum, temperature) = (schedules.momentum.value(at: iteration), schedules.teacherTemperature.value(at: iteration))
     optimizer.zeroGradients()
-    let losses = try model.accumulate(
+    var losses = try model.accumulate(
       batch,
       .init(
         iteration: iteration, teacherTemperature: temperature, randomness: seed.map { ($0, UInt64(iteration)) }, recompute: recompute),
       on: tape)
+    let ranks = model.ranks
+    try ranks.sumGradients(of: model.studentParameters, factor: 1 / Double(ranks.size), device: model.device)
+    try losses.average(over: ranks)
     try inspect?()
     undefinedInRow = losses.total.isNaN ? undefinedInRow + 1 : 0
     guard undefinedInRow <= Self.undefinedLimit else {

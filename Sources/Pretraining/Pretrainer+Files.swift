@@ -12,7 +12,16 @@ extension Pretrainer {
     "train.saveckp_freq", "student.pretrained_weights", "student.resume_from_teacher_chkpt", "gram.ckpt", "checkpointing", "evaluation",
   ]
 
-  /// What must be equal for a restore.
+  /// The step of the checkpoint that all ranks see. Throws: `.invalid` when they see different ones, `.state`.
+  static func agreed(_ step: Int?, in folder: String, _ ranks: any Communicator) throws(MedDINOError) -> Int? {
+    let all = try ranks.gather(Double(step ?? -1))
+    guard let other = all.firstIndex(where: { $0 != all[0] }) else { return step }
+    func text(_ step: Double) -> String { step < 0 ? "no checkpoint" : "iteration \(Int(step))" }
+    throw .invalid(
+      "\(folder): rank 0 finds \(text(all[0])), rank \(other) \(text(all[other])), expected one folder that all ranks share")
+  }
+
+  /// What must be equal for a restore: the batch is that of all ranks, however many they are.
   static func architecture(_ settings: PretrainingSettings) -> JSON {
     var sections = settings.document.objectValue ?? JSONObject()
     for path in free {
@@ -25,6 +34,10 @@ extension Pretrainer {
       section[parts[1]] = nil
       sections[parts[0]] = .object(section)
     }
+    var training = sections["train"]?.objectValue ?? JSONObject()
+    training["batch_size_per_gpu"] = .integer(settings.totalBatchSize)
+    if settings.ranks > 1, settings.dependsOnRanks { training["ranks"] = .integer(settings.ranks) }
+    sections["train"] = .object(training)
     return .object(("method", .string("self-distillation")), ("settings", .object(sections)))
   }
 

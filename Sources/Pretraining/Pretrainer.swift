@@ -14,11 +14,13 @@ public final class Pretrainer {
   /// Whether the run goes on from a checkpoint of its folder.
   public let isResumed: Bool
   let device: any TrainingDevice
+  /// Those who share the run. Every rank calls the same methods; only the first one writes.
+  public let ranks: any Communicator
   let checkpoints: CheckpointFolder
   var source: any SliceSource { maker.source }
   private let tape: Tape
   private let maker: CropMaker
-  private let metrics: MetricsStream
+  private let metrics: MetricsStream?
   private var loader: BatchLoader<PretrainingBatch>?
   private var lastResolution: CropOptions.Resolution?
   static let metricsName = "metrics.jsonl"
@@ -28,18 +30,24 @@ public final class Pretrainer {
   /// paths and checkpoint periods.
   /// Throws: `.invalid` for settings or a source that cannot be, and for a folder of another run; `.format`, `.io`, `.outOfMemory`.
   public init(
-    _ settings: PretrainingSettings, source: any SliceSource, folder: String, device: any TrainingDevice
+    _ settings: PretrainingSettings, source: any SliceSource, folder: String, device: any TrainingDevice,
+    ranks: any Communicator = SoloCommunicator()
   ) throws(MedDINOError) {
+    guard settings.ranks == ranks.size else {
+      throw .invalid("the settings are for \(settings.ranks) processes, the run has \(ranks.size)")
+    }
     self.settings = settings
+    self.ranks = ranks
     self.folder = folder
     self.device = device
     let encoder = settings.networks.encoder
     maker = try CropMaker(
-      source, crops: settings.crops, pixels: settings.pixels, masks: settings.masks, batchSize: settings.run.batchSize,
-      channels: encoder.inputChannels, patchSize: encoder.patchSize, seed: settings.run.seed)
+      source, crops: settings.crops, pixels: settings.pixels, masks: settings.masks, batchSize: settings.totalBatchSize,
+      channels: encoder.inputChannels, patchSize: encoder.patchSize, seed: settings.run.seed,
+      items: batchShare(of: settings.totalBatchSize, rank: ranks.rank, size: ranks.size))
     checkpoints = try CheckpointFolder(folder, name: "pretraining", keep: settings.run.checkpointsKept)
-    try checkpoints.removeAbandoned()
-    let saved = try checkpoints.latest()
+    if ranks.isRoot { try checkpoints.removeAbandoned() }
+    let saved = try Self.agreed(try checkpoints.steps().last, in: folder, ranks).map(checkpoints.path(step:))
     isResumed = saved != nil
     let anchored = settings.losses.gram.map { !$0.usesAverage } ?? false
     let start: StartingPoint
@@ -51,10 +59,15 @@ public final class Pretrainer {
     }
     let model = try SelfDistillation(
       settings.networks, options: settings.losses, student: start.student, teacher: start.teacher, gramTeacher: start.gramTeacher,
-      device: device)
+      device: device, ranks: ranks)
     trainer = try DistillationTrainer(model, schedules: settings.schedules, options: settings.optimizer)
     tape = Tape(device, precision: settings.run.precision)
     if let saved { try Self.restore(trainer, from: saved, settings) }
+    try ranks.checkEqual(model.studentParameters)
+    guard ranks.isRoot else {
+      metrics = nil
+      return
+    }
     metrics = try MetricsStream(folder + "/" + Self.metricsName, resumedStep: saved == nil ? nil : trainer.iteration)
     if saved == nil { try AtomicFile.write(Array((settings.document.text() + "\n").utf8), to: folder + "/" + Self.settingsName) }
   }
@@ -78,8 +91,8 @@ public final class Pretrainer {
     do throws(MedDINOError) {
       while trainer.iteration < end {
         let part = Double(trainer.iteration - first) / Double(end - first)
-        try control.update(part)
-        let (result, seconds) = try step(control.still(at: part))
+        let shown = try control.agreed(at: part, by: ranks)
+        let (result, seconds) = try step(shown.still(at: part))
         report?(result, seconds)
         try keep(isLast: trainer.iteration == end)
       }
@@ -108,7 +121,7 @@ public final class Pretrainer {
       throw error
     }
     let seconds = monotonicSeconds() - start
-    try metrics.write(record(report, seconds: seconds))
+    try metrics?.write(record(report, seconds: seconds))
     return (report, seconds)
   }
 
@@ -147,13 +160,16 @@ public final class Pretrainer {
   private func keep(isLast: Bool) throws(MedDINOError) {
     let (run, done) = (settings.run, trainer.iteration)
     if isLast || done % run.checkpointPeriod == 0 { try save() }
+    guard ranks.isRoot else { return }
     if run.keepEvery > 0, done % run.keepEvery == 0 { try save(to: checkpoints.folder + "/kept_\(done).safetensors") }
     if (isLast && isFinished) || (run.exportPeriod > 0 && done % run.exportPeriod == 0) { try exportTeacher() }
   }
 
-  /// Puts the metrics on the disk, then a checkpoint. Throws: `.io`, `.outOfMemory`.
+  /// Puts the metrics on the disk, then a checkpoint. Throws: `.io`, `.outOfMemory`, `.state` when the ranks have drifted apart.
   public func save() throws(MedDINOError) {
-    try metrics.sync()
+    try ranks.checkEqual(trainer.model.studentParameters)
+    guard ranks.isRoot else { return }
+    try metrics?.sync()
     try checkpoints.save(state, tensors)
   }
 }

@@ -112,6 +112,7 @@ extension PretrainingSettings {
     options.koLeoWeight = try reader.number("dino.koleo_loss_weight", in: finite)
     options.ibotWeight = try reader.number("ibot.loss_weight", in: finite)
     if try reader.flag("dino.koleo_loss_distributed") {
+      options.isKoLeoDistributed = true
       options.koLeo.neighbours = try reader.integer("dino.koleo_topk", in: 1...65536)
       options.koLeo.groupSize = try reader.optionalInteger("dino.koleo_distributed_loss_group_size", in: 2...(1 << 20))
     }

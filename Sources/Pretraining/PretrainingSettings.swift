@@ -10,6 +10,8 @@ public import WeightFiles
 public struct PretrainingSettings: Sendable {
   /// The complete document: what a checkpoint keeps and `--print-config` shows.
   public let document: JSON
+  /// Processes that share every iteration.
+  public let ranks: Int
   public var networks: DistillationNetworks
   public let losses: DistillationOptions
   public let masks: MaskOptions
@@ -21,7 +23,7 @@ public struct PretrainingSettings: Sendable {
 
   /// Values of the loop itself.
   public struct RunSettings: Equatable, Sendable {
-    /// Images of one iteration.
+    /// Images of one iteration on each rank.
     public var batchSize: Int
     public var seed: UInt64
     public var workers: Int
@@ -48,8 +50,9 @@ public struct PretrainingSettings: Sendable {
   public static let presetNames = SettingsTemplate.presets.map(\.name)
 
   /// `overlay`: the keys that differ from the preset; nil takes the preset, without one the official defaults.
+  /// `ranks`: processes that share every iteration, each with `train.batch_size_per_gpu` images; rates scale with all of them.
   /// Throws: `.invalid` naming an unknown key, an unknown preset or a value out of range.
-  public init(preset: String? = nil, _ overlay: JSON? = nil) throws(MedDINOError) {
+  public init(preset: String? = nil, _ overlay: JSON? = nil, ranks: Int = 1) throws(MedDINOError) {
     let template = try JSON.parse(SettingsTemplate.text, source: "pretraining defaults")
     var document = Self.without(SettingsTemplate.absent, template)
     for name in try Self.lineage(preset) {
@@ -62,13 +65,15 @@ public struct PretrainingSettings: Sendable {
       }
       document = try SettingsMerge.merged(document, overlay, template: template)
     }
-    try self.init(complete: document)
+    try self.init(complete: document, ranks: ranks)
   }
 
-  private init(complete document: JSON) throws(MedDINOError) {
+  private init(complete document: JSON, ranks: Int) throws(MedDINOError) {
+    guard (1...(1 << 20)).contains(ranks) else { throw .invalid("ranks are \(ranks), expected 1 to 1048576") }
     let reader = SettingsReader(document)
     try Self.checkFixed(reader)
     self.document = document
+    self.ranks = ranks
     run = try Self.run(reader)
     networks = try Self.networks(reader)
     losses = try Self.losses(reader, run)
@@ -76,10 +81,18 @@ public struct PretrainingSettings: Sendable {
     crops = try Self.crops(reader, patchSize: networks.encoder.patchSize)
     pixels = try Self.pixels(reader)
     optimizer = try Self.optimizer(reader)
-    schedules = try SelfSupervisedSchedules(document)
+    schedules = try SelfSupervisedSchedules(document, ranks: ranks)
     try networks.validate()
     try losses.validate()
     try masks.validate()
+  }
+
+  /// Images of one iteration on all ranks.
+  public var totalBatchSize: Int { run.batchSize * ranks }
+  /// A batch that is spread over ranks is not the same as a whole one: a loss looks at the images of one rank alone.
+  var dependsOnRanks: Bool {
+    let looksAround = losses.koLeoWeight > 0 && !losses.isKoLeoDistributed
+    return looksAround || networks.encoder.dropPathRate > 0 || losses.gram.map { !$0.form.imageLevel } ?? false
   }
 
   /// The preset and those that it builds on, the base first.

@@ -9,6 +9,8 @@ public final class SelfDistillation {
   public let networks: DistillationNetworks
   public let options: DistillationOptions
   let device: any TrainingDevice
+  /// Those who share a batch; each has as many images as the others.
+  public let ranks: any Communicator
   let student: DistillationNetwork
   let teacher: DistillationNetwork
   /// Where anchoring has a network of its own.
@@ -19,13 +21,14 @@ public final class SelfDistillation {
   /// Throws: `.invalid` for options that cannot be or a missing Gram teacher, `.format`, `.outOfMemory`.
   public init(
     _ networks: DistillationNetworks, options: DistillationOptions, student: any ParameterSource, teacher: (any ParameterSource)? = nil,
-    gramTeacher: (any ParameterSource)? = nil, device: any TrainingDevice
+    gramTeacher: (any ParameterSource)? = nil, device: any TrainingDevice, ranks: any Communicator = SoloCommunicator()
   ) throws(MedDINOError) {
     try networks.validate()
     try options.validate()
     self.networks = networks
     self.options = options
     self.device = device
+    self.ranks = ranks
     self.student = try DistillationNetwork(networks, parameters: student, isStudent: true, device: device)
     self.teacher = try DistillationNetwork(networks, parameters: teacher ?? student, isStudent: false, device: device)
     guard let gram = options.gram, !gram.usesAverage else {
@@ -70,14 +73,15 @@ public final class SelfDistillation {
   public func accumulate(_ batch: PretrainingBatch, _ forward: Forward, on tape: Tape) throws(MedDINOError) -> DistillationLosses {
     let encoder = networks.encoder
     try batch.check(channels: encoder.inputChannels, patchSize: encoder.patchSize)
-    guard batch.images >= 2 || options.koLeoWeight == 0 else {
+    guard batch.images * (options.isKoLeoDistributed ? ranks.size : 1) >= 2 || options.koLeoWeight == 0 else {
       throw .invalid("batch of 1 image, expected at least 2: KoLeo needs a neighbour (dino.koleo_loss_weight 0 turns it off)")
     }
     tape.reset()
     let targets = try targets(batch, forward, on: tape)
     func draws(_ crops: Tensor, _ group: UInt64) -> VisionTransformer.TrainingDraws? {
       forward.randomness.map {
-        TrainingRandomness(seed: $0.seed, step: $0.step, group: group).draws(encoder, batch: crops.shape[0], isLocalCrop: group == 1)
+        TrainingRandomness(seed: $0.seed, step: $0.step, group: group, rank: ranks.rank).draws(
+          encoder, batch: crops.shape[0], isLocalCrop: group == 1)
       }
     }
     let features = try student.features(
@@ -105,16 +109,22 @@ public final class SelfDistillation {
   private func targets(_ batch: PretrainingBatch, _ forward: Forward, on tape: Tape) throws(MedDINOError) -> Targets {
     let features = try teacher.features([.init(Variable(batch.globalCrops))], isStudent: false, on: tape)[0]
     let temperature = Float(forward.teacherTemperature)
-    func assigned(_ head: ProjectionHead?, _ tokens: Variable) throws(MedDINOError) -> Tensor {
+    func assigned(_ head: ProjectionHead?, _ tokens: Variable?) throws(MedDINOError) -> Tensor {
       guard let head else { throw MedDINOError(.internal, "the teacher has no heads") }
-      let logits = try head.logits(tokens, on: tape).value
-      try device.sinkhorn(logits, temperature: temperature, iterations: options.sinkhornIterations, into: logits)
+      let logits =
+        if let tokens { try head.logits(tokens, on: tape).value } else {
+          try tape.tensor([0, head.configuration.prototypes], "no masked patches")
+        }
+      try device.sinkhorn(logits, temperature: temperature, iterations: options.sinkhornIterations, into: logits, ranks: ranks)
       return logits
     }
     let classes = try assigned(teacher.dinoHead, try features.classTokens(on: tape))
     var patches: Tensor?
-    if !batch.masks.indices.isEmpty {
-      patches = try assigned(teacher.ibotHead, try features.patchTokens(batch.masks.indices, on: tape))
+    let masked = batch.masks.indices
+    // A rank without masked patches takes part in the sums of the others.
+    if !masked.isEmpty || !ranks.isSolo {
+      let assigned = try assigned(teacher.ibotHead, masked.isEmpty ? nil : try features.patchTokens(masked, on: tape))
+      if !masked.isEmpty { patches = assigned }
     }
     return Targets(classes: classes, patches: patches, features: features)
   }
@@ -143,10 +153,13 @@ public final class SelfDistillation {
       temperature: temperature, scale: Float(globalScale))
     losses.total += localScale * losses.dinoLocal + globalScale * losses.dinoGlobal
     guard options.koLeoWeight > 0 else { return }
+    let others: any Communicator = options.isKoLeoDistributed ? ranks : SoloCommunicator()
     for crop in 0..<globals {
       let tokens = try features[0].classTokens(crop * batch.images..<(crop + 1) * batch.images, on: tape)
       // The weight times the number of crops times the mean over the crops.
-      losses.koLeo += try tape.koLeo(tokens, options.koLeo, scale: Float(options.koLeoWeight)) / Double(globals)
+      // Of a loss that ranks share each has a part of the gradient, of which the trainer takes the mean.
+      let scale = options.koLeoWeight * Double(others.size)
+      losses.koLeo += try tape.koLeo(tokens, options.koLeo, scale: Float(scale), ranks: others) / Double(globals)
     }
     losses.total += options.koLeoWeight * Double(globals) * losses.koLeo
   }

@@ -11,17 +11,20 @@ public struct TrainingRandomness: Sendable {
   public let step: UInt64
   /// Tells apart the forwards of one step: crop groups, accumulated batches.
   public let group: UInt64
-  public init(seed: UInt64, step: UInt64, group: UInt64 = 0) {
+  /// Of the process: ranks keep different images, but rotate alike.
+  public let rank: UInt64
+  public init(seed: UInt64, step: UInt64, group: UInt64 = 0, rank: Int = 0) {
     self.seed = seed
     self.step = step
     self.group = group
+    self.rank = UInt64(max(rank, 0))
   }
 
   /// The images of a batch that a branch keeps, and the factor of their residual; nil when it keeps all.
   public func kept(batch: Int, rate: Double, block: Int, branch: Int) -> (indices: [Int], scale: Float)? {
     let count = max(Int(Double(batch) * (1 - rate)), 1)
     guard rate > 0, count < batch else { return nil }
-    var random = CounterRandom(seed: seed, purpose: "stochastic depth", step: step, item: item(block, branch))
+    var random = CounterRandom(seed: seed, purpose: "stochastic depth", step: step, item: item(block, branch) | rank << 44)
     return (Array(random.permutation(batch).prefix(count)), Float(Double(batch) / Double(count)))
   }
 

@@ -29,11 +29,26 @@ extension Tape {
     }
   }
 
-  /// `DistillationDevice.koLeo` of rows [samples, dim]. The gradient, multiplied by `scale`, is seeded at once. Throws: `.outOfMemory`.
-  public func koLeo(_ rows: Variable, _ options: KoLeoOptions, scale: Float = 1) throws(MedDINOError) -> Double {
-    try seeding(rows) { (device, gradient) throws(MedDINOError) in
-      try device.koLeo(rows.value, options, scale: scale, gradient: gradient)
+  /// `DistillationDevice.koLeo` of rows [samples, dim]. The gradient, multiplied by `scale`, is seeded at once.
+  ///
+  /// `ranks`: neighbours are looked for among the rows of all ranks, in their order, each giving as many. The value is that of all rows, the
+  /// gradient that of this rank's rows, also as neighbours of others. Throws: `.outOfMemory`, `.state`. Source: model specification 8.6.
+  public func koLeo(
+    _ rows: Variable, _ options: KoLeoOptions, scale: Float = 1, ranks: any Communicator = SoloCommunicator()
+  ) throws(MedDINOError) -> Double {
+    if ranks.isSolo {
+      return try seeding(rows) { (device, gradient) throws(MedDINOError) in
+        try device.koLeo(rows.value, options, scale: scale, gradient: gradient)
+      }
     }
+    let count = rows.shape[0]
+    let all = try tensor([ranks.size * count, rows.shape[1]], "class tokens of all ranks")
+    try ranks.gather(UnsafeRawBufferPointer(rows.value.bytes), into: all.bytes)
+    guard rows.needsGradient, isRecording else { return try device.koLeo(all, options, scale: scale, gradient: nil) }
+    let gradient = try tensor(all.shape, "gradient of a loss")
+    let value = try device.koLeo(all, options, scale: scale, gradient: gradient)
+    try seed(rows, gradient.rows(ranks.rank * count..<(ranks.rank + 1) * count))
+    return value
   }
 
   /// `DistillationDevice.gramLoss` of student tokens [images, tokens, dim]. The gradient, multiplied by `scale`, is seeded at once.
