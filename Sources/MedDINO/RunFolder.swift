@@ -11,7 +11,8 @@ internal import WeightFiles
 final class RunFolder {
   let path: String
   private let stream: MetricsStream
-  var features: String { path + "/features.cache" }
+  /// Each rank has its own images.
+  static func features(_ path: String, rank: Int) -> String { path + "/features" + (rank == 0 ? "" : ".\(rank)") + ".cache" }
   var latest: String { path + "/checkpoint_latest.safetensors" }
   var best: String { path + "/model_best.safetensors" }
   var final: String { path + "/model_final.safetensors" }

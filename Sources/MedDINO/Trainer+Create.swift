@@ -27,48 +27,55 @@ extension Trainer {
     try control.update(0.7)
     let origin = Origin(
       licence: start?.metadata["licence"] ?? "unspecified", start: network.startText, dataset: network.task.plan.datasetName)
-    let tuner = try make(trainable, loop, network.task, dataset, settings.fold, device)
+    let tuner = try make(trainable, loop, network.task, dataset, settings.fold, device, context.ranks)
     let trainer = Trainer(context: context, settings: loop, task: network.task, tuner: tuner, origin: origin)
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
+    try context.ranks.checkEqual(trainable.parameters.list)
     try trainer.open(settings.output, resumedStep: nil)
     try control.update(1)
     return trainer
   }
 
-  /// Opens the run's folder, and what is kept there. Throws: `.invalid`, `.state`, `.io`, `.format`.
+  /// Opens the run's folder, of which other ranks than the first only keep features. Throws: `.invalid`, `.state`, `.io`, `.format`.
   func open(_ output: String?, resumedStep: Int?) throws(MedDINOError) {
-    if let output {
+    if let output, context.ranks.isRoot {
       let opened = try RunFolder(output, resumedStep: resumedStep)
       if resumedStep == nil { try opened.begin(RunSettings(settings, fold: fold, output: output)) }
       folder = opened
     }
     guard settings.featureCacheBytes > 0 else { return }
-    guard let folder else { throw .invalid("feature_cache needs the folder of a run, but output is not given") }
-    try tuner.keepFeatures(in: folder.features, patch: task.configuration.patchSize)
+    guard let output else { throw .invalid("feature_cache needs the folder of a run, but output is not given") }
+    try makeFolder(output)
+    try tuner.keepFeatures(in: RunFolder.features(output, rank: context.ranks.rank), patch: task.configuration.patchSize)
   }
 
   static func make(
     _ network: TrainablePrimus, _ settings: FineTuningSettings, _ task: Model.Task, _ dataset: TrainingDataset?, _ fold: DatasetSplits.Fold,
-    _ device: any TrainingDevice
+    _ device: any TrainingDevice, _ ranks: any Communicator
   ) throws(MedDINOError) -> FineTuner {
     var makers: (training: BatchMaker?, validation: BatchMaker?) = (nil, nil)
     if let dataset {
       let split = try dataset.split(fold)
+      let size = settings.batchSize ?? task.configuration.batchSize
+      guard size >= ranks.size else {
+        throw .invalid("batch_size is \(size), expected at least \(ranks.size): an image for each process")
+      }
       func maker(_ role: BatchMaker.Role, _ cases: [any TrainingCase]) throws(MedDINOError) -> BatchMaker {
         try BatchMaker(
           role, cases: cases, configuration: task.configuration, scheme: task.scheme,
           augmentation: settings.augmentation(mirroring: task.mirrorAxes), foregroundShare: settings.recipe.oversampling,
-          batchSize: settings.batchSize, seed: settings.seed, in: device.budget)
+          batchSize: size, seed: settings.seed, items: role == .training ? batchShare(of: size, rank: ranks.rank, size: ranks.size) : nil,
+          in: device.budget)
       }
       makers = (try maker(.training, split.train), split.validation.isEmpty ? nil : try maker(.validation, split.validation))
     }
     return try FineTuner(
       network, settings: settings, scheme: task.scheme, batchDice: task.configuration.batchDice, training: makers.training,
-      validation: makers.validation, device: device)
+      validation: makers.validation, device: device, ranks: ranks)
   }
 
-  /// Memory and arithmetic of one update, from shapes alone. Throws: as `create`.
+  /// Memory and arithmetic of one update on one rank, from shapes alone. Throws: as `create`.
   public static func estimate(
     start: Model?, dataset: TrainingDataset?, settings: RunSettings, context: Context
   ) throws(MedDINOError) -> TrainingCost {
@@ -76,7 +83,8 @@ extension Trainer {
     let patch = network.task.configuration.patchSize
     return TrainingCost(
       network.configuration, adaptation: network.settings.adaptation,
-      batch: network.settings.batchSize ?? network.task.configuration.batchSize, height: patch[0], width: patch[1],
+      batch: ((network.settings.batchSize ?? network.task.configuration.batchSize) + context.ranks.size - 1) / context.ranks.size,
+      height: patch[0], width: patch[1],
       recompute: network.settings.recompute,
       threads: context.pool.width)
   }

@@ -14,6 +14,8 @@ extension Trainer {
   /// Writes the run folder's latest checkpoint now, also amid an epoch. Throws: `.state` without a folder, `.io`, `.outOfMemory`.
   public func saveLatest() throws(MedDINOError) {
     try exclusively { () throws(MedDINOError) in
+      try context.ranks.checkEqual(tuner.network.parameters.list)
+      guard context.ranks.isRoot else { return }
       guard let folder else { throw .state("the run has no folder, expected one in \"output\"") }
       try folder.keep(self)
     }
@@ -54,13 +56,14 @@ extension Trainer {
     let network = try TrainablePrimus(
       configuration, parameters: CheckpointParameters(checkpoint: checkpoint), device: device, adaptation: loop.adaptation, seed: loop.seed)
     try control.update(0.5)
-    let tuner = try make(network, loop, task, dataset, settings.fold, device)
+    let tuner = try make(network, loop, task, dataset, settings.fold, device, context.ranks)
     try control.update(0.8)
     let origin = Origin(licence: try text("licence"), start: start, dataset: task.plan.datasetName)
     let trainer = Trainer(context: context, settings: loop, task: task, tuner: tuner, origin: origin)
     trainer.fold = settings.fold
     trainer.caseNames = dataset?.identifiers ?? []
     try tuner.restore(checkpoint, architecture: trainer.architecture)
+    try context.ranks.checkEqual(network.parameters.list)
     try trainer.open(settings.output, resumedStep: checkpoint.state.step)
     try control.update(1)
     return trainer

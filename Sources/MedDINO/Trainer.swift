@@ -128,6 +128,7 @@ public final class Trainer: @unchecked Sendable {
     guard !tuner.isFinished else { throw .state("the run is finished after \(tuner.epoch) epochs") }
     let metrics = try tuner.finishEpoch(control)
     context.log(.info, "epoch \(metrics.epoch): loss \(DecimalText.fixed(metrics.trainingLoss.total, digits: 4))")
+    try context.ranks.checkEqual(tuner.network.parameters.list)
     try folder?.note(metrics, self)
     return metrics
   }

@@ -39,8 +39,17 @@ extension RunControl {
   /// shows progress but stops no more, because the other ranks would wait for this one. Alone it is the control itself.
   /// Throws: `.cancelled` on all ranks when it came to one of them, `.state`.
   public func agreed(at fraction: Double, by ranks: any Communicator) throws(MedDINOError) -> RunControl {
+    try agreed(by: ranks) { () throws(MedDINOError) in try update(fraction) }
+  }
+
+  /// The same with `begin`, for the stage that is the whole of this control.
+  public func begun(_ stage: String, by ranks: any Communicator) throws(MedDINOError) -> RunControl {
+    try agreed(by: ranks) { () throws(MedDINOError) in try begin(stage, from: 0, to: 1) }
+  }
+
+  private func agreed(by ranks: any Communicator, _ show: () throws(MedDINOError) -> Void) throws(MedDINOError) -> RunControl {
     var stops = false
-    do throws(MedDINOError) { try update(fraction) } catch { stops = true }
+    do throws(MedDINOError) { try show() } catch { stops = true }
     if try ranks.isAny(stops) { throw .cancelled }
     if ranks.isSolo { return self }
     return RunControl { fraction, _ in

@@ -14,6 +14,8 @@ public final class FineTuner {
   public let scheme: LabelScheme
   public let optimizer: AdamW
   let device: any TrainingDevice
+  /// Those who share the run: every rank calls the same methods, and makes its part of every batch.
+  public let ranks: any Communicator
   let tape: Tape
   let training: BatchMaker?
   let validation: BatchMaker?
@@ -27,16 +29,19 @@ public final class FineTuner {
   public internal(set) var featureCache: FeatureCache?
   /// Of this process; starts with its first update.
   private var clock: TimeBudget?
-  private var isTimeSpent: Bool { clock?.isSpent ?? false }
+  /// Several ranks must stop at the same update, so they agree on it after each.
+  private var isTimeSpent: Bool { ranks.isSolo ? clock?.isSpent ?? false : hasAgreedOnTime }
+  private var hasAgreedOnTime = false
   var state = LoopState()
 
   /// `training`, `validation`: nil leaves only `step(images:targets:)`, and epochs without validation.
   /// Throws: `.invalid`, `.shape` for a network with other outputs than the labels, `.outOfMemory`.
   public init(
     _ network: TrainablePrimus, settings: FineTuningSettings, scheme: LabelScheme, batchDice: Bool, training: BatchMaker?,
-    validation: BatchMaker?, device: any TrainingDevice
+    validation: BatchMaker?, device: any TrainingDevice, ranks: any Communicator = SoloCommunicator()
   ) throws(MedDINOError) {
     try settings.validate()
+    self.ranks = ranks
     guard network.configuration.classes == scheme.heads.count else {
       throw .shape("the network has \(network.configuration.classes) outputs, the labels need \(scheme.heads.count)")
     }
@@ -135,7 +140,7 @@ public final class FineTuner {
     let count = batches ?? settings.accumulate
     defer { tape.control = RunControl() }
     network.parameters.zeroGradients()
-    try control.begin("train", from: 0, to: 1)
+    let control = try control.begun("train", by: ranks)
     var loss = SegmentationLoss(total: 0, crossEntropy: 0, dice: 0)
     do throws(MedDINOError) {
       for index in 0..<count {
@@ -144,6 +149,7 @@ public final class FineTuner {
         loss.add(one, weight: 1 / Double(count))
       }
       try control.update(1)
+      try ranks.sumGradients(of: network.parameters.list, device: device)
     } catch {
       tape.reset()
       network.parameters.zeroGradients()
@@ -152,9 +158,15 @@ public final class FineTuner {
     let factor = settings.recipe.rateFactor(epoch: state.epoch)
     let report = try optimizer.step(AdamW.Rates(learningRate: factor), accumulated: count)
     state.step += 1
+    try agreeOnTime()
     return StepMetrics(
       step: state.step, epoch: state.epoch, loss: loss, gradientNorm: report.norms.first ?? 0,
       learningRate: factor * settings.recipe.decoderRate, isUpdated: report.isUpdated, seconds: monotonicSeconds() - start)
+  }
+
+  private func agreeOnTime() throws(MedDINOError) {
+    if ranks.isSolo || settings.timeBudget == nil { return }
+    hasAgreedOnTime = try ranks.isAny(clock?.isSpent ?? false)
   }
 
   /// A backward takes about twice as long as its forward.
@@ -162,11 +174,11 @@ public final class FineTuner {
 
   private func gradients(_ batch: TrainingBatch, group: Int, _ control: RunControl) throws(MedDINOError) -> SegmentationLoss {
     let encoder = network.configuration.encoder
-    let random = TrainingRandomness(seed: settings.seed, step: UInt64(state.step), group: UInt64(group))
+    let random = TrainingRandomness(seed: settings.seed, step: UInt64(state.step), group: UInt64(group), rank: ranks.rank)
     tape.control = control.part(0, Self.forwardShare)
     let draws = random.draws(encoder, batch: batch.images.shape[0])
     let logits = try logits(batch.images, draws: draws)
-    let loss = try tape.segmentationLoss(logits, targets: batch.targets, lossOptions)
+    let loss = try tape.segmentationLoss(logits, targets: batch.targets, lossOptions, ranks: ranks)
     tape.control = control.part(Self.forwardShare, 1)
     try tape.backward()
     return loss
@@ -212,8 +224,9 @@ public final class FineTuner {
     var sum = 0.0
     let count = settings.recipe.validationIterations
     defer { tape.control = RunControl() }
-    try control.begin("validate", from: 0, to: 1)
-    for index in 0..<count {
+    let control = try control.begun("validate", by: ranks)
+    // Whole batches are spread over the ranks.
+    for index in stride(from: ranks.rank, to: count, by: ranks.size) {
       tape.control = control.part(Double(index) / Double(count), Double(index + 1) / Double(count))
       let batch = try validation.make(step: UInt64(state.epoch * count + index))
       try tape.withoutRecording { () throws(MedDINOError) in
@@ -222,6 +235,9 @@ public final class FineTuner {
         try dice.add(logits: logits.value, targets: batch.targets)
       }
     }
+    try dice.sum(over: ranks)
+    sum = try ranks.sums([sum])[0]
+    try agreeOnTime()
     return ValidationMetrics(loss: count == 0 ? .nan : sum / Double(count), dice: dice.scores, meanDice: dice.mean)
   }
 

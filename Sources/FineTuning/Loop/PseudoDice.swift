@@ -60,6 +60,16 @@ public struct PseudoDice: Equatable, Sendable {
     withExtendedLifetime((logits, targets)) {}
   }
 
+  /// Counts what all ranks have counted. Throws: `.state`.
+  mutating func sum(over ranks: any Communicator) throws(MedDINOError) {
+    // Voxels of an epoch are fewer than 2^53.
+    let counts = try ranks.sums((truePositives + falsePositives + falseNegatives).map(Double.init)).map { Int($0) }
+    let heads = truePositives.count
+    truePositives = Array(counts[..<heads])
+    falsePositives = Array(counts[heads..<2 * heads])
+    falseNegatives = Array(counts[(2 * heads)...])
+  }
+
   private mutating func addLabels(_ scores: UnsafePointer<Float>, _ targets: UnsafePointer<Int16>, pixels: Int) {
     let heads = truePositives.count
     for pixel in 0..<pixels {

@@ -20,6 +20,8 @@ public struct BatchMaker: Sendable {
   public let augmentation: Augmentation
   public let targets: TargetEncoding
   public let channels: Int
+  /// The samples of every batch that are made here.
+  public let items: Range<Int>
   /// Channels whose pixels outside the nonzero mask are set to 0; empty when none is.
   private let masked: [Bool]
   private let budget: MemoryBudget
@@ -27,16 +29,20 @@ public struct BatchMaker: Sendable {
   public var batchSize: Int { sampler.batchSize }
   public var patch: [Int] { sampler.geometry.patch }
 
-  /// `batchSize` nil: that of the plan.
+  /// `batchSize` nil: that of the plan. `items`: the part of every batch that is made, its samples being those of the whole; nil: all.
   ///
   /// Throws: `.invalid` without cases or for an option out of range, `.shape` for a case that does not fit the plan.
   public init(
     _ role: Role, cases: [any TrainingCase], configuration: Plan.Configuration, scheme: LabelScheme,
     augmentation: Augmentation = .official, foregroundShare: Double = FineTuningDefaults.foregroundOversampling, batchSize: Int? = nil,
-    seed: UInt64, in budget: MemoryBudget
+    seed: UInt64, items: Range<Int>? = nil, in budget: MemoryBudget
   ) throws(MedDINOError) {
     let size = batchSize ?? configuration.batchSize
     guard (1...4096).contains(size) else { throw .invalid("batch size is \(size), expected 1 to 4096") }
+    self.items = items ?? 0..<size
+    guard self.items.lowerBound >= 0, self.items.upperBound <= size, !self.items.isEmpty else {
+      throw .invalid("items \(self.items) of a batch of \(size), expected a part of it")
+    }
     guard !cases.isEmpty else { throw .invalid("no cases to draw from, expected at least one") }
     try OptionCheck.chance(foregroundShare, "share of samples with foreground")
     try augmentation.validate()
@@ -64,27 +70,28 @@ public struct BatchMaker: Sendable {
     self.budget = budget
   }
 
-  /// The whole batch. Throws: `.outOfMemory`; what the cases throw.
+  /// All of its samples. Throws: `.outOfMemory`; what the cases throw.
   public func make(step: UInt64) throws(MedDINOError) -> TrainingBatch {
     let batch = try allocate(step: step)
     let workspace = Workspace(budget)
-    for item in 0..<batchSize { try fill(item, of: batch, workspace: workspace) }
+    for item in items { try fill(item, of: batch, workspace: workspace) }
     return batch
   }
 
   /// A batch without contents, for callers that spread its samples over threads. Throws: `.outOfMemory`.
   public func allocate(step: UInt64) throws(MedDINOError) -> TrainingBatch {
-    let images = try Tensor([batchSize, channels, patch[0], patch[1]], in: budget, "batch images")
-    let targets = try Tensor([batchSize, targets.channels, patch[0], patch[1]], .int16, in: budget, "batch targets")
+    let images = try Tensor([items.count, channels, patch[0], patch[1]], in: budget, "batch images")
+    let targets = try Tensor([items.count, targets.channels, patch[0], patch[1]], .int16, in: budget, "batch targets")
     return TrainingBatch(step: step, images: images, targets: targets)
   }
 
-  /// Makes sample `item` of the batch. Different items may be filled at once, each with a workspace of its own.
+  /// Makes sample `item` of the batch, one of `items`. Different items may be filled at once, each with a workspace of its own.
   ///
   /// Throws: `.outOfMemory`; what the case throws.
   public func fill(_ item: Int, of batch: TrainingBatch, workspace: Workspace) throws(MedDINOError) {
-    let image = batch.images.rows(item..<item + 1).reshaped([channels, patch[0], patch[1]])
-    let target = batch.targets.rows(item..<item + 1).reshaped([targets.channels, patch[0], patch[1]])
+    let place = item - items.lowerBound
+    let image = batch.images.rows(place..<place + 1).reshaped([channels, patch[0], patch[1]])
+    let target = batch.targets.rows(place..<place + 1).reshaped([targets.channels, patch[0], patch[1]])
     let labels = targets.regions == nil ? target : try workspace.tensor("sample labels", [1, patch[0], patch[1]], .int16)
     let choice = sampler.draw(step: batch.step, item: item, from: cases)
     let source = cases[choice.index]
