@@ -11,6 +11,8 @@ MULTI   := $(shell gcc -print-multiarch 2>/dev/null)
 OPENBLAS_A ?= /usr/lib/$(MULTI)/openblas-pthread/libopenblas.a
 ZLIB_A  ?= /usr/lib/$(MULTI)/libz.a
 STAGE   := $(CURDIR)/.build-stage
+MPICC   ?= mpicc
+MPI_LIB := .build-mpi/libmeddino_mpi.so
 APT     := libopenblas-dev libomp-dev zlib1g-dev pkg-config gcc g++ make
 SHELL   := /bin/bash
 .DEFAULT_GOAL := all
@@ -31,6 +33,13 @@ lib: setup
 
 cli: setup
 	$(BUILD_DIST) --product meddino-cli --static-swift-stdlib
+
+# Runs of several processes: the small library that the command line loads under mpirun. Needs libopenmpi-dev (or another MPI).
+mpi: $(MPI_LIB)
+$(MPI_LIB): MPI/meddino_mpi.c Sources/CCommunicator/communicator.h
+	@command -v $(MPICC) >/dev/null || { echo "$(MPICC) is missing: apt-get install libopenmpi-dev, or name another with MPICC="; exit 1; }
+	mkdir -p $(@D)
+	$(MPICC) -shared -fPIC -O2 -Wall -Wextra -Werror -fvisibility=hidden -ISources/CCommunicator $< -o $@
 
 all: lib cli
 
@@ -63,6 +72,10 @@ test-openmp: setup
 test-oracle: stage
 	Tests/Oracle/run.sh $(STAGE)
 
+# Two processes against one, where MPI is installed.
+test-mpi: stage
+	Tests/MPI/run.sh $(STAGE)
+
 test-long: stage
 	Tests/Long/run.sh $(STAGE)
 
@@ -87,6 +100,7 @@ install-files:
 	install -m 644 include/meddino/*.hpp $(D)/include/meddino/
 	sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),' pkgconfig/meddino.pc.in > $(D)/lib/pkgconfig/meddino.pc
 	install -s -m 755 $(CLI) $(D)/bin/meddino
+	if [ -f $(MPI_LIB) ]; then install -m 755 $(MPI_LIB) $(D)/lib/libmeddino_mpi.so; fi
 
 # Phantom CTs, a small network trained on them, held-out ones segmented through the installed C library, Dice, pictures, a report.
 demo: stage
@@ -96,6 +110,6 @@ format:
 	swift format --in-place --recursive Sources Tests Package.swift
 
 clean:
-	rm -rf .build .build-dist .build-stage .build-openmp demo bench
+	rm -rf .build .build-dist .build-stage .build-openmp .build-mpi demo bench
 
-.PHONY: setup lib cli all test test-golden test-c test-isa test-openmp test-oracle test-long bench check-abi stage install install-files demo format clean
+.PHONY: setup lib cli mpi all test test-golden test-c test-isa test-openmp test-oracle test-mpi test-long bench check-abi stage install install-files demo format clean

@@ -47,6 +47,7 @@ let package = Package(
   targets: [
     // floor 0
     .systemLibrary(name: "CMedDINO"),
+    .systemLibrary(name: "CCommunicator"),
     .systemLibrary(name: "COpenBLAS", pkgConfig: dist ? nil : "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: dist ? nil : "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(
@@ -85,7 +86,7 @@ let package = Package(
       name: "MedDINOCommand",
       dependencies: [
         "MedDINO", "FineTuning", "Pretraining", "Segmentation", "Networks", "Reports", "Datasets", "Slices", "Imaging", "WeightFiles",
-        "Tensors", "Platform",
+        "Tensors", "Platform", "CCommunicator",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),

@@ -3,6 +3,7 @@ import FineTuning
 import Glibc
 import MedDINO
 import Platform
+import Tensors
 import WeightFiles
 
 struct FinetuneCommand: ParsableCommand {
@@ -63,49 +64,75 @@ struct FinetuneCommand: ParsableCommand {
   @Flag(help: "Print what an update would take and do nothing.") var estimate = false
   @Flag(help: "Print the epochs as JSON lines.") var json = false
   @OptionGroup var opening: OpeningOptions
+  @OptionGroup var distributed: DistributedOptions
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    try perform {
-      let settings = try RunSettings(try text().text())
-      if printConfig { return printJSON(settings.json) }
-      guard let dataset else {
-        throw ValidationError("Missing expected argument '<dataset>': a folder that `meddino plan` left, or its number or name.")
-      }
-      let choice = try volumes.options()
-      let context = try common.context()
-      let data = try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: context)
-      let control = Terminal.control(quiet: common.quiet)
-      if volumes.validateOnly { return try validate(data, try folder(settings), choice, context, control) }
-      var startOptions = try opening.options()
-      startOptions.configuration = nil  // --configuration is the dataset's; a start folder is taken as it is named
-      let start = try backbone.map { try Model.open($0, options: startOptions, context: context) }
-      if estimate { return try printEstimate(start, data, settings, context) }
-      let trainer = try trainer(start, data, settings, context, control)
-      if !volumes.noValidation { try FoldValidation.check(data, fold: trainer.fold, options: choice) }
-      if !common.quiet {
-        let folds = try data.foldCount
-        if case .number(let number) = trainer.fold, number >= folds {
-          note("fold \(number) is none of the \(folds) in splits_final.json: four fifths of the cases, drawn at random, train")
-        }
-        note("\(data.identifiers.count) cases, plan \(data.configuration.name), \(trainer.settings.recipe.name), fold \(settings.fold)")
-      }
-      try run(trainer, control)
-      if !volumes.noValidation { try validate(data, try folder(settings), choice, context, control) }
+    try perform { try distributed.run { try run($0) } }
+  }
+
+  /// The training, and what is left for the first process alone.
+  private func run(_ ranks: any Communicator) throws -> (() throws -> Void)? {
+    let settings = try RunSettings(try text().text())
+    if printConfig {
+      if ranks.isRoot { printJSON(settings.json) }
+      return nil
+    }
+    guard let dataset else {
+      throw ValidationError("Missing expected argument '<dataset>': a folder that `meddino plan` left, or its number or name.")
+    }
+    let choice = try volumes.options()
+    let context = try common.context(ranks)
+    let data = try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: context)
+    let control = Terminal.control(quiet: common.quiet || !ranks.isRoot)
+    if volumes.validateOnly {
+      let run = try folder(settings)
+      return { try validate(data, run, choice, context, control) }
+    }
+    var startOptions = try opening.options()
+    startOptions.configuration = nil  // --configuration is the dataset's; a start folder is taken as it is named
+    let start = try backbone.map { try Model.open($0, options: startOptions, context: context) }
+    if estimate {
+      if ranks.isRoot { try printEstimate(start, data, settings, context) }
+      return nil
+    }
+    let trainer = try trainer(start, data, settings, context, control)
+    if !volumes.noValidation { try FoldValidation.check(data, fold: trainer.fold, options: choice) }
+    if !common.quiet, ranks.isRoot { try describe(data, trainer, settings) }
+    try run(trainer, control)
+    let output = try folder(settings)
+    return {
+      // Of several processes the first may now use the processors of all.
+      let whole = ranks.isSolo ? context : try common.context()
+      let whose = ranks.isSolo ? data : try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: whole)
+      if !volumes.noValidation { try validate(whose, output, choice, whole, control) }
       Terminal.finishProgress()
-      if !common.quiet, let output = settings.output { print(output) }
+      if !common.quiet { print(output) }
+    }
+  }
+
+  private func describe(_ data: TrainingDataset, _ trainer: Trainer, _ settings: RunSettings) throws {
+    let (folds, ranks) = (try data.foldCount, trainer.context.ranks)
+    if case .number(let number) = trainer.fold, number >= folds {
+      note("fold \(number) is none of the \(folds) in splits_final.json: four fifths of the cases, drawn at random, train")
+    }
+    note("\(data.identifiers.count) cases, plan \(data.configuration.name), \(trainer.settings.recipe.name), fold \(settings.fold)")
+    if !ranks.isSolo {
+      note("\(ranks.size) processes share every batch; threads of the first: \(trainer.context.pool.width)")
     }
   }
 
   /// What was learned until Ctrl-C is not lost.
   private func run(_ trainer: Trainer, _ control: RunControl) throws {
+    let ranks = trainer.context.ranks
     do throws(MedDINOError) {
-      try trainer.run(control: control) { report($0, of: trainer.settings.recipe.epochs) }
+      try trainer.run(control: control) { if ranks.isRoot { report($0, of: trainer.settings.recipe.epochs) } }
     } catch {
       if error.kind == .cancelled, trainer.step > 0 {
         try trainer.saveLatest()
-        if !common.quiet { note("stopped after \(trainer.step) updates; --resume goes on from there") }
+        if !common.quiet, ranks.isRoot { note("stopped after \(trainer.step) updates; --resume goes on from there") }
       }
+      if error.kind == .cancelled, !ranks.isSolo { throw StoppedTogether() }
       throw error
     }
   }
@@ -143,7 +170,7 @@ struct FinetuneCommand: ParsableCommand {
       if FileKind.of(latest) != .missing {
         return try Trainer.resume(latest, dataset: data, context: context, output: output, control: control)
       }
-      if !common.quiet { note("\(output) has no checkpoint yet: the run starts from the beginning") }
+      if !common.quiet, context.ranks.isRoot { note("\(output) has no checkpoint yet: the run starts from the beginning") }
     }
     return try Trainer.create(start: start, dataset: data, settings: settings, context: context, control: control)
   }

@@ -61,12 +61,16 @@ extension ParsableCommand {
     } catch let error as MedDINOError {
       Terminal.finishProgress()
       note(error.kind == .cancelled ? "meddino: interrupted" : "meddino: \(error.message)")
-      throw ExitCode(exitCode(error.kind))
+      throw ExitCode(error.kind.exitCode)
     }
   }
 
-  private func exitCode(_ kind: MedDINOError.Kind) -> Int32 {
-    switch kind {
+}
+
+extension MedDINOError.Kind {
+  /// Of the program.
+  var exitCode: Int32 {
+    switch self {
     case .cancelled: 130
     case .outOfMemory: 3
     case .invalid, .io, .format, .shape, .unsupported: 2

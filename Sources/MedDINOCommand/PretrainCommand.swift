@@ -27,7 +27,7 @@ struct PretrainCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Backbone to start from, of any layout; random without.", valueName: "file")) var backbone: String?
   @Option(help: "Epochs.") var epochs: Int?
   @Option(help: "Iterations of an epoch.") var epochLength: Int?
-  @Option(help: "Images of an iteration.") var batchSize: Int?
+  @Option(help: "Images of an iteration, on each process.") var batchSize: Int?
   @Option(help: "Seed of everything random.") var seed: Int?
   @Option(help: "Threads that prepare batches.") var workers: Int?
   @Option(help: "Iterations between checkpoints.") var saveEvery: Int?
@@ -37,50 +37,66 @@ struct PretrainCommand: ParsableCommand {
   @Flag(help: "Of a slice set, pass over damaged shards and slices, naming them, instead of failing.") var skipDamaged = false
   @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
   @Flag(help: "Print the iterations as JSON lines.") var json = false
+  @OptionGroup var distributed: DistributedOptions
   @OptionGroup var common: CommonOptions
 
   func run() throws {
     try perform {
-      let settings = try settings()
-      if printConfig { return printJSON(settings.document) }
-      guard !sources.isEmpty else {
-        throw ValidationError("Missing expected argument '<sources> ...': CT volumes, or folders of them.")
+      try distributed.run { ranks in
+        try run(ranks)
+        return nil
       }
-      guard let output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
-      if let until, until < 1 { throw MedDINOError.invalid("--until is \(until), expected at least 1") }
-      let context = try common.context()
-      let control = Terminal.control(quiet: common.quiet)
-      let (slices, origin) = try source(context, control)
-      let run = try Pretrainer(settings, source: slices, folder: output, device: context.device)
-      if !common.quiet {
-        note("\(slices.count) slices of \(origin), \(preset), \(settings.run.iterations) iterations")
-        if run.isResumed { note("\(output) goes on after iteration \(run.iteration)") }
-      }
-      try go(run, control)
-      Terminal.finishProgress()
-      if !common.quiet { print(output) }
     }
+  }
+
+  private func run(_ ranks: any Communicator) throws {
+    let settings = try settings(ranks)
+    if printConfig { return ranks.isRoot ? printJSON(settings.document) : () }
+    guard !sources.isEmpty else {
+      throw ValidationError("Missing expected argument '<sources> ...': CT volumes, or folders of them.")
+    }
+    guard let output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
+    if let until, until < 1 { throw MedDINOError.invalid("--until is \(until), expected at least 1") }
+    let context = try common.context(ranks)
+    let isQuiet = common.quiet || !ranks.isRoot
+    let control = Terminal.control(quiet: isQuiet)
+    let (slices, origin) = try source(context, control)
+    let run = try Pretrainer(settings, source: slices, folder: output, device: context.device, ranks: ranks)
+    if !isQuiet {
+      note("\(slices.count) slices of \(origin), \(preset), \(settings.run.iterations) iterations")
+      if !ranks.isSolo {
+        note("\(ranks.size) processes of \(settings.run.batchSize) images and \(context.pool.width) threads (of the first)")
+      }
+      if run.isResumed { note("\(output) goes on after iteration \(run.iteration)") }
+    }
+    try go(run, control)
+    Terminal.finishProgress()
+    if !isQuiet { print(output) }
   }
 
   private func go(_ run: Pretrainer, _ control: RunControl) throws {
     let length = run.settings.run.epochLength
     var (sum, count, seconds) = (0.0, 0, 0.0)
+    let isQuiet = common.quiet || !run.ranks.isRoot
+    var hasStopped = false
     do throws(MedDINOError) {
       try run.run(until: until, control: control) { report, time in
-        if json { return printJSON(line(report, time), indent: nil) }
+        if json { return run.ranks.isRoot ? printJSON(line(report, time), indent: nil) : () }
         (sum, count, seconds) = (sum + report.losses.total, count + 1, seconds + time)
-        guard (report.iteration + 1) % length == 0, !common.quiet else { return }
+        guard (report.iteration + 1) % length == 0, !isQuiet else { return }
         note(
           "epoch \((report.iteration + 1) / length)/\(run.settings.run.epochs)  loss \(decimal(sum / Double(count), 4))  "
             + Terminal.duration(seconds))
         (sum, count, seconds) = (0, 0, 0)
       }
     } catch {
-      if error.kind == .cancelled, !common.quiet {
-        note("stopped after \(run.iteration) iterations; the same command goes on from there")
+      if error.kind == .cancelled {
+        if !isQuiet { note("stopped after \(run.iteration) iterations; the same command goes on from there") }
       }
-      throw error
+      guard error.kind == .cancelled, !run.ranks.isSolo else { throw error }
+      hasStopped = true
     }
+    if hasStopped { throw StoppedTogether() }
   }
 
   private func line(_ report: DistillationTrainer.Report, _ seconds: Double) -> JSON {
@@ -92,7 +108,7 @@ struct PretrainCommand: ParsableCommand {
   }
 
   /// The settings file over the preset, the options over both.
-  private func settings() throws -> PretrainingSettings {
+  private func settings(_ ranks: any Communicator) throws -> PretrainingSettings {
     let base = try config.map { try JSON.parse(try InputFile.contents($0), source: $0) } ?? .object(JSONObject())
     guard var object = base.objectValue else { throw MedDINOError.invalid("--config is not a JSON object") }
     func set(_ section: String, _ key: String, _ value: JSON?) throws {
@@ -115,7 +131,7 @@ struct PretrainCommand: ParsableCommand {
     try set("checkpointing", "period", saveEvery.map(JSON.integer))
     if precision != nil { try set("train", "precision", .string(try parsePrecision(precision).rawValue)) }
     if recompute { try set("train", "checkpointing", .bool(true)) }
-    return try PretrainingSettings(preset: preset, .object(object))
+    return try PretrainingSettings(preset: preset, .object(object), ranks: ranks.size)
   }
 
   /// A slice set on disk, or the slices of volumes in memory; and what they are, in words.
