@@ -33,6 +33,12 @@ cat >small.json <<'END'
 END
 small=(--preset tiny --config small.json --epochs 2 --epoch-length 2)
 
+mkdir -p installed/bin installed/lib
+cp "$meddino" installed/bin/meddino
+cp "$MEDDINO_MPI_LIBRARY" installed/lib/
+check "the library beside the program" 0 env -u MEDDINO_MPI_LIBRARY mpirun -np 2 installed/bin/meddino pretrain --preset tiny --print-config
+holds "is found, and one prints" test "$(grep -c '"batch_size_per_gpu"' out.txt)" = 1
+
 # Pretraining
 check "a whole batch" 0 "$meddino" pretrain ct "${small[@]}" --batch-size 4 -o whole --quiet
 check "halves on two ranks" 0 "${two[@]}" pretrain ct "${small[@]}" --batch-size 2 -o halves --json
