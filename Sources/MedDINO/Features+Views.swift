@@ -23,15 +23,12 @@ extension Features {
       (base + place * channels).update(from: source, count: channels)
     }
     guard let base = rows.baseAddress else { return }
-    let components = try PrincipalComponents(base, rows: used.count, dim: channels, count: 3, control: control)
-    let scores = used.indices.map { components.scores(base + $0 * channels) }
+    let colours = try TokenMaps.colours(base, count: used.count, dim: channels, control: control)
     withExtendedLifetime(buffer) {}
-    var (low, high) = (Double.infinity, -Double.infinity)
-    for score in scores { for value in score { (low, high) = (min(low, value), max(high, value)) } }
     fill(rgb)
     for (place, at) in used.enumerated() {
       for channel in 0..<3 {
-        let scaled = high > low ? (scores[place][channel] - low) / (high - low) * 255 : 0
+        let scaled = colours[place][channel] * 255
         let address = rgb.address(at.index % columns, at.index / columns, at.slice, channel: channel)
         UnsafeMutableRawPointer(mutating: address).storeBytes(of: UInt8(min(max(scaled.rounded(), 0), 255)), as: UInt8.self)
       }
@@ -77,29 +74,19 @@ extension Features {
   public func similarity(to points: [[Double]], into cosine: Volume) throws(MedDINOError) {
     try check(cosine, .float32, channels: 1, name: "cosine")
     guard !points.isEmpty else { throw .invalid("count is 0, at least one point expected") }
-    var query = [Double](repeating: 0, count: channels)
+    var units: [[Double]] = []
     for (number, point) in points.enumerated() {
       let at = try place(point, number)
-      let unit = normalized(at.slice, at.index)
-      for j in 0..<channels { query[j] += unit[j] }
+      if let token = token(at.slice, at.index) { units.append(TokenMaps.unit(token, channels)) }
     }
-    let length = query.reduce(0) { $0 + $1 * $1 }.squareRoot()
-    if length > 0 { query = query.map { $0 / length } }
+    let query = TokenMaps.direction(units, dim: channels)
     for slice in 0..<slices.count {
       for index in 0..<tokensPerSlice {
-        let unit = normalized(slice, index)
-        let dot = zip(unit, query).reduce(0) { $0 + $1.0 * $1.1 }
+        guard let token = token(slice, index) else { continue }
         UnsafeMutableRawPointer(mutating: cosine.address(index % columns, index / columns, slice)).storeBytes(
-          of: Float(dot), as: Float.self)
+          of: Float(TokenMaps.cosine(token, query)), as: Float.self)
       }
     }
-  }
-
-  private func normalized(_ slice: Int, _ index: Int) -> [Double] {
-    guard let token = token(slice, index) else { return [] }
-    let values = (0..<channels).map { Double(token[$0]) }
-    let length = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
-    return length > 0 ? values.map { $0 / length } : values
   }
 
   private func place(_ point: [Double], _ number: Int) throws(MedDINOError) -> (slice: Int, index: Int) {

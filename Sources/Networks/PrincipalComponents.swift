@@ -68,15 +68,15 @@ enum SymmetricEigen {
     return result
   }
 
-  /// Replaces `a` [n, n] by its eigenvectors (columns) and returns the eigenvalues.
-  static func solve(_ a: inout [Double], _ n: Int, _ control: RunControl) throws(MedDINOError) -> [Double] {
+  /// Replaces `a` [n, n] by its eigenvectors (columns) and returns the eigenvalues; without `vectors` the eigenvalues alone, and `a` is lost.
+  static func solve(_ a: inout [Double], _ n: Int, _ control: RunControl, vectors: Bool = true) throws(MedDINOError) -> [Double] {
     var diagonal = [Double](repeating: 0, count: n)
     var off = [Double](repeating: 0, count: n)
     var failure: MedDINOError?
     a.withUnsafeMutableBufferPointer { z in
       do throws(MedDINOError) {
-        try tridiagonalize(z, n, &diagonal, &off, control)
-        try iterate(z, n, &diagonal, &off, control)
+        try tridiagonalize(z, n, &diagonal, &off, control, vectors)
+        try iterate(z, n, &diagonal, &off, control, vectors)
       } catch { failure = error }
     }
     if let failure { throw failure }
@@ -85,7 +85,7 @@ enum SymmetricEigen {
 
   /// Householder reduction; z becomes the accumulated transformation.
   private static func tridiagonalize(
-    _ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ d: inout [Double], _ e: inout [Double], _ control: RunControl
+    _ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ d: inout [Double], _ e: inout [Double], _ control: RunControl, _ vectors: Bool
   ) throws(MedDINOError) {
     for i in stride(from: n - 1, to: 0, by: -1) {
       if i % 32 == 0 { try control.check() }
@@ -112,7 +112,7 @@ enum SymmetricEigen {
     }
     d[0] = 0
     e[0] = 0
-    accumulate(z, n, &d)
+    if vectors { accumulate(z, n, &d) } else { for i in 0..<n { d[i] = z[i * n + i] } }
   }
 
   private static func reflect(_ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ i: Int, _ l: Int, _ h: Double, _ e: inout [Double]) {
@@ -159,7 +159,7 @@ enum SymmetricEigen {
 
   /// Implicit QL with shifts on the tridiagonal matrix (d, e), rotating the columns of z along.
   private static func iterate(
-    _ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ d: inout [Double], _ e: inout [Double], _ control: RunControl
+    _ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ d: inout [Double], _ e: inout [Double], _ control: RunControl, _ vectors: Bool
   ) throws(MedDINOError) {
     for i in 1..<max(n, 1) { e[i - 1] = e[i] }
     e[n - 1] = 0
@@ -170,11 +170,12 @@ enum SymmetricEigen {
         while m < n - 1, abs(e[m]) > 2.3e-16 * (abs(d[m]) + abs(d[m + 1])) { m += 1 }
         if m == l { break }
         guard attempt < 59 else { throw MedDINOError(.internal, "the eigenvalue iteration does not converge") }
-        sweep(z, n, &d, &e, l, m)
+        sweep(z, vectors ? n : 0, &d, &e, l, m)
       }
     }
   }
 
+  /// `n`: rows of z that are rotated.
   private static func sweep(_ z: UnsafeMutableBufferPointer<Double>, _ n: Int, _ d: inout [Double], _ e: inout [Double], _ l: Int, _ m: Int)
   {
     var g = (d[l + 1] - d[l]) / (2 * e[l])

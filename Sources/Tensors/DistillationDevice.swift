@@ -21,6 +21,11 @@ public protocol DistillationDevice: Device {
     _ logits: Tensor, temperature: Float, iterations: Int, into output: Tensor, ranks: any Communicator
   ) throws(MedDINOError)
 
+  /// Mean of −Σₖ p(k) · ln p(k) over at most `limit` rows of probabilities [samples, prototypes], spread evenly over them. Units: nats.
+  ///
+  /// Probabilities up to 1e-12 count as 0: of a row of n they are less than 28e-12 · n.
+  func meanEntropy(_ rows: Tensor, limit: Int) -> Double
+
   /// Σ over rows r and their target rows t of weight(r) · (−Σₖ target(t, k) · ln softmax(logits(r) / temperature)ₖ) and, when `gradient` is
   /// given, its gradient with respect to the logits, multiplied by `scale`.
   ///

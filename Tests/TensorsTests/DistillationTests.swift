@@ -68,6 +68,16 @@ import Testing
 
   // MARK: cross entropy
 
+  @Test func entropyIsTheMeanOfSpreadRows() throws {
+    let device = try CPUDevice(pool: ThreadPool(threads: 2), budget: MemoryBudget())
+    let rows: [Float] = [0.5, 0.5, 0, 1, 0, 0, 0.2, 0.3, 0.5, 0.25, 0.25, 0.5]
+    let tensor = try Tensor(rows, [4, 3], in: device.budget)
+    func entropy(_ row: Int) -> Double { rows[row * 3..<row * 3 + 3].reduce(0.0) { $1 > 0 ? $0 - Double($1) * logarithm(Double($1)) : $0 } }
+    #expect(abs(device.meanEntropy(tensor, limit: 9) - (0..<4).reduce(0) { $0 + entropy($1) } / 4) < 1e-6)
+    #expect(abs(device.meanEntropy(tensor, limit: 2) - (entropy(0) + entropy(2)) / 2) < 1e-6)
+    #expect(try device.meanEntropy(Tensor([0, 3], in: device.budget), limit: 2) == 0)
+  }
+
   @Test func crossEntropyAndItsGradient() throws {
     let temperature = 0.25
     for device in try trainingDevices() {

@@ -81,6 +81,20 @@ extension CPUDevice {
   /// e^60 leaves room for sums over samples and prototypes in float32.
   private static let largestExponent: Float = 60
 
+  public func meanEntropy(_ rows: Tensor, limit: Int) -> Double {
+    let (samples, prototypes) = (rows.shape[0], rows.shape[1])
+    let count = min(samples, limit)
+    guard count > 0, prototypes > 0, let p = rows.floats.baseAddress else { return 0 }
+    let sums = rowValues(count) { place in
+      let row = p + place * samples / count * prototypes
+      var sum = 0.0
+      for index in 0..<prototypes where row[index] > 1e-12 { sum -= Double(row[index]) * Double(log(row[index])) }
+      return sum
+    }
+    withExtendedLifetime(rows) {}
+    return sums.reduce(0, +) / Double(count)
+  }
+
   public func softCrossEntropy(
     _ logits: Tensor, targets: Tensor, pairs: TargetPairs, temperature: Float, scale: Float, gradient: Tensor?
   ) throws(MedDINOError) -> Double {
