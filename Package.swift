@@ -43,7 +43,11 @@ let package = Package(
     .library(name: "meddino", type: .dynamic, targets: ["MedDINOC"]),
     .executable(name: "meddino-cli", targets: ["MedDINOCommand"]),
   ],
-  dependencies: [.package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    // YAML is the command line's alone: Yams needs Foundation, which the library must not have.
+    .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+  ],
   targets: [
     // floor 0
     .systemLibrary(name: "CMedDINO"),
@@ -67,13 +71,19 @@ let package = Package(
     // floor 4
     module("Segmentation", ["Imaging", "Networks", "Tensors", "WeightFiles", "Platform", "CKernels"]),
     module("Training", ["Networks", "Tensors", "WeightFiles", "Platform"]),
+    module("Probing", ["Imaging", "Tensors", "Platform"]),
     // floor 5
     module("FineTuning", ["Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
-    module("Pretraining", ["Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+    module("Pretraining", ["Training", "Probing", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     module("Datasets", ["Training", "Slices", "Imaging", "Tensors", "Platform", "WeightFiles"]),
     module("Reports", ["Imaging", "Tensors", "Platform", "CZlib"]),
     // floor 6
-    module("MedDINO", ["FineTuning", "Reports", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+    module(
+      "MedDINO",
+      [
+        "FineTuning", "Pretraining", "Probing", "Reports", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors",
+        "Platform",
+      ]),
     // floor 7
     module(
       "MedDINOC",
@@ -85,9 +95,10 @@ let package = Package(
     .executableTarget(
       name: "MedDINOCommand",
       dependencies: [
-        "MedDINO", "FineTuning", "Pretraining", "Segmentation", "Networks", "Reports", "Datasets", "Slices", "Imaging", "WeightFiles",
-        "Tensors", "Platform", "CCommunicator",
+        "MedDINO", "FineTuning", "Pretraining", "Probing", "Segmentation", "Networks", "Reports", "Datasets", "Slices", "Imaging",
+        "WeightFiles", "Tensors", "Platform", "CCommunicator",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: swiftSettings, linkerSettings: dist ? [.unsafeFlags(archiveFlags)] : []),
     // tests
@@ -107,13 +118,17 @@ let package = Package(
     tests(
       "FineTuning",
       ["FineTuning", "Datasets", "Reports", "Segmentation", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
+    tests("Probing", ["Probing", "Imaging", "Tensors", "Platform"]),
     tests("Pretraining", ["Pretraining", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Slices", ["Slices", "WeightFiles", "Tensors", "Platform"]),
     tests("Datasets", ["Datasets", "Slices", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
     tests("Reports", ["Reports", "Imaging", "Platform"]),
     tests(
       "MedDINO",
-      ["MedDINO", "Datasets", "FineTuning", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors", "Platform"]),
+      [
+        "MedDINO", "Datasets", "FineTuning", "Pretraining", "Probing", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles",
+        "Tensors", "Platform",
+      ]),
     tests("MedDINOC", ["MedDINOC", "CMedDINO", "CKernels", "MedDINO", "Imaging", "Tensors", "Platform"]),
     tests(
       "Golden",
