@@ -78,7 +78,7 @@ public struct CropMaker: Sendable {
   }
 
   /// One channel fills all of the encoder's.
-  private func store(_ crop: Tensor, at place: Int, in batch: Tensor) {
+  func store(_ crop: Tensor, at place: Int, in batch: Tensor) {
     let target = batch.rows(place..<place + 1).reshaped([channels, crop.shape[1], crop.shape[2]])
     if crop.shape[0] == channels { return target.copy(from: crop) }
     for channel in 0..<channels { target.rows(channel..<channel + 1).copy(from: crop) }
@@ -184,19 +184,7 @@ public struct CropMaker: Sendable {
     }
 
     private func resized(_ image: Tensor, rows: Int, columns: Int) throws(MedDINOError) -> Tensor {
-      if image.shape[1] == rows, image.shape[2] == columns { return image }
-      let resizer = AntialiasedResizer(
-        rows: image.shape[1], columns: image.shape[2], toRows: rows, toColumns: columns, filter: .cubic)
-      let result = try Tensor([image.shape[0], rows, columns], in: budget, "crop")
-      let scratch = try Tensor([resizer.scratchCount], in: budget, "resizing")
-      guard let from = image.floats.baseAddress, let to = result.floats.baseAddress, let room = scratch.floats.baseAddress else {
-        return result
-      }
-      for channel in 0..<image.shape[0] {
-        resizer.resize(from + channel * image.shape[1] * image.shape[2], into: to + channel * rows * columns, scratch: room)
-      }
-      withExtendedLifetime((image, scratch)) {}
-      return result
+      try CropMaker.resized(image, rows: rows, columns: columns, in: budget)
     }
   }
 }

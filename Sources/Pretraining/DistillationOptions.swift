@@ -107,7 +107,17 @@ public struct DistillationLosses: Equatable, Sendable {
   /// The Gram loss on masked and unmasked patches; measured, not trained.
   public var maskedGram: Double?
   public var unmaskedGram: Double?
+  /// Mean entropy of the teacher's assignments of class tokens and of masked patches, of at most 64 each on this rank. Units: nats.
+  public var teacherEntropy: Double?
+  public var teacherPatchEntropy: Double?
   public init() {}
+
+  /// What says how the teacher is, under names of our own.
+  public var measured: [(name: String, value: Double)] {
+    [("teacher_entropy", teacherEntropy), ("teacher_patch_entropy", teacherPatchEntropy)].compactMap { entry in
+      entry.1.map { (entry.0, $0) }
+    }
+  }
 
   /// Each becomes its mean over the ranks, of those that computed it. Throws: `.state`.
   mutating func average(over ranks: any Communicator) throws(MedDINOError) {

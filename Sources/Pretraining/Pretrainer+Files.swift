@@ -10,6 +10,7 @@ extension Pretrainer {
   private static let free = [
     "train.num_workers", "train.output_dir", "train.dataset_path", "train.previous_checkpoint", "train.checkpointing",
     "train.saveckp_freq", "student.pretrained_weights", "student.resume_from_teacher_chkpt", "gram.ckpt", "checkpointing", "evaluation",
+    "watch",
   ]
 
   /// The step of the checkpoint that all ranks see. Throws: `.invalid` when they see different ones, `.state`.

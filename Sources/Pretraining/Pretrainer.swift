@@ -1,7 +1,7 @@
 public import Platform
 public import Tensors
-internal import Training
-internal import WeightFiles
+public import Training
+public import WeightFiles
 
 /// A run of self-supervised pretraining in a folder: checkpoints, metrics, exported teachers.
 ///
@@ -19,10 +19,12 @@ public final class Pretrainer {
   let checkpoints: CheckpointFolder
   var source: any SliceSource { maker.source }
   private let tape: Tape
-  private let maker: CropMaker
+  let maker: CropMaker
   private let metrics: MetricsStream?
   private var loader: BatchLoader<PretrainingBatch>?
   private var lastResolution: CropOptions.Resolution?
+  /// Who looks at the teacher every `watch.every` iterations; the first rank's alone is asked.
+  public var watcher: (any PretrainingWatcher)?
   static let metricsName = "metrics.jsonl"
   static let settingsName = "settings.json"
 
@@ -94,6 +96,7 @@ public final class Pretrainer {
         let shown = try control.agreed(at: part, by: ranks)
         let (result, seconds) = try step(shown.still(at: part))
         report?(result, seconds)
+        try watch(shown.still(at: part), isLast: trainer.iteration == end)
         try keep(isLast: trainer.iteration == end)
       }
     } catch {
@@ -121,8 +124,23 @@ public final class Pretrainer {
       throw error
     }
     let seconds = monotonicSeconds() - start
-    try metrics?.write(record(report, seconds: seconds))
+    if let metrics {
+      let record = record(report, seconds: seconds)
+      try metrics.write(record)
+      watcher?.note(record)
+    }
     return (report, seconds)
+  }
+
+  /// Looks at the teacher when it is time to, and notes what is found.
+  private func watch(_ control: RunControl, isLast: Bool) throws(MedDINOError) {
+    let (every, done) = (settings.watch.every, trainer.iteration)
+    guard let watcher, let metrics, every > 0, done % every == 0 || isLast && isFinished else { return }
+    let found = try watcher.observe(self, control: control)
+    let record = MetricsRecord(.step, step: done, epoch: (done - 1) / settings.run.epochLength, values: found)
+    try metrics.write(record)
+    watcher.note(record)
+    try watcher.draw(self)
   }
 
   private func nextBatch(_ control: RunControl) throws(MedDINOError) -> PretrainingBatch {
@@ -145,6 +163,7 @@ public final class Pretrainer {
 
   private func record(_ report: DistillationTrainer.Report, seconds: Double) -> MetricsRecord {
     var values = JSONObject(report.losses.named.map { ($0.name, JSON.number($0.value)) })
+    for entry in report.losses.measured { values[entry.name] = .number(entry.value) }
     for norm in report.norms { values[norm.name + "_grad_norm"] = .number(norm.value) }
     values["lr"] = .number(report.rates.learningRate)
     values["last_layer_lr"] = .number(report.rates.lastLayerLearningRate)

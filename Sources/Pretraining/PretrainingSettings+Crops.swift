@@ -42,4 +42,19 @@ extension PretrainingSettings {
     pixels.deviation = (try reader.numbers("crops.rgb_std", in: 0...1e6) ?? []).map { Float($0) }
     return pixels
   }
+
+  static func watch(_ reader: SettingsReader) throws(MedDINOError) -> WatchSettings {
+    var labels: [Int] = []
+    for value in reader.value("watch.probe_labels")?.arrayValue ?? [] {
+      guard let label = value.intValue, (1...65535).contains(label) else {
+        throw .invalid("watch.probe_labels holds \(value.text()), expected label values from 1 to 65535")
+      }
+      labels.append(label)
+    }
+    return WatchSettings(
+      every: try reader.integer("watch.every", in: 0...(1 << 40)), slices: try reader.integer("watch.slices", in: 1...4096),
+      maps: try reader.integer("watch.maps", in: 0...64), size: try reader.optionalInteger("watch.size", in: 1...8192),
+      probeData: try reader.optionalText("watch.probe_data"), probeLabels: labels,
+      probeSlices: try reader.integer("watch.probe_slices", in: 2...4096))
+  }
 }

@@ -20,6 +20,7 @@ public struct PretrainingSettings: Sendable {
   public let optimizer: DistillationOptimizer
   public let schedules: SelfSupervisedSchedules
   public let run: RunSettings
+  public let watch: WatchSettings
 
   /// Values of the loop itself.
   public struct RunSettings: Equatable, Sendable {
@@ -45,6 +46,21 @@ public struct PretrainingSettings: Sendable {
     /// The Gram teacher's own file, where it is not that of the earlier stage.
     public var gramTeacher: String?
     public var iterations: Int { epochs * epochLength }
+  }
+
+  /// How a run is watched; nothing of it changes the run.
+  public struct WatchSettings: Equatable, Sendable {
+    /// Iterations between looks at the teacher; 0: none.
+    public var every: Int
+    /// Slices that are always the same ones, spread over the source; of the first `maps` of them maps are drawn.
+    public var slices: Int
+    public var maps: Int
+    /// Pixels of the longer side of slices in maps and probes; nil: their own.
+    public var size: Int?
+    /// Labelled volumes, see `ProbeData`; nil: no probe.
+    public var probeData: String?
+    public var probeLabels: [Int]
+    public var probeSlices: Int
   }
 
   public static let presetNames = SettingsTemplate.presets.map(\.name)
@@ -75,6 +91,7 @@ public struct PretrainingSettings: Sendable {
     self.document = document
     self.ranks = ranks
     run = try Self.run(reader)
+    watch = try Self.watch(reader)
     networks = try Self.networks(reader)
     losses = try Self.losses(reader, run)
     masks = try Self.masks(reader)

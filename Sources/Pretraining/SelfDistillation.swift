@@ -131,12 +131,16 @@ public final class SelfDistillation {
 
   // MARK: losses
 
+  /// Assignments whose entropy is taken: logarithms of all of them would cost more than they tell.
+  private static let entropyRows = 64
+
   private func addClassLosses(
     _ batch: PretrainingBatch, _ features: [NormedTokens], _ targets: Targets, _ forward: Forward, to losses: inout DistillationLosses,
     on tape: Tape
   ) throws(MedDINOError) {
     guard let head = student.dinoHead else { return }
     let (globals, locals) = (globalCropCount, batch.localCount)
+    losses.teacherEntropy = device.meanEntropy(targets.classes, limit: Self.entropyRows)
     let globalTerms = globals * (options.ignoresDiagonal ? globals - 1 : globals)
     let terms = Double(globalTerms + globals * locals)
     let temperature = Float(options.studentTemperature)
@@ -168,6 +172,7 @@ public final class SelfDistillation {
     _ batch: PretrainingBatch, _ features: NormedTokens, _ targets: Targets, to losses: inout DistillationLosses, on tape: Tape
   ) throws(MedDINOError) {
     guard let head = student.ibotHead, let patches = targets.patches else { return }
+    losses.teacherPatchEntropy = device.meanEntropy(patches, limit: Self.entropyRows)
     let logits = try head.logits(try features.patchTokens(batch.masks.indices, on: tape), on: tape)
     losses.ibot = try tape.softCrossEntropy(
       logits, targets: patches, pairs: .patches(weights: batch.masks.weights, images: features.images),

@@ -1,7 +1,7 @@
 /// All keys of the settings with the official defaults; sections that are null by default stand here with their keys.
 ///
-/// `student.embed_dim`, `depth`, `num_heads` (instead of an `arch`), `train.precision`, `train.previous_checkpoint` and the section `data`
-/// are this library's own. Source: model specification 10.3.
+/// `student.embed_dim`, `depth`, `num_heads` (instead of an `arch`), `train.precision`, `train.previous_checkpoint` and the sections `data`
+/// and `watch` are this library's own. Source: model specification 10.3.
 enum SettingsTemplate {
   static let text = """
     {
@@ -65,7 +65,8 @@ enum SettingsTemplate {
       },
       "checkpointing": {"period": 3750, "max_to_keep": 3, "keep_every": 0},
       "evaluation": {"eval_period_iterations": 12500},
-      "data": {"augmentation": "natural", "normalization": "rgb"}
+      "data": {"augmentation": "natural", "normalization": "rgb"},
+      "watch": {"every": 0, "slices": 16, "maps": 4, "size": null, "probe_data": "", "probe_labels": [], "probe_slices": 48}
     }
     """
   /// Sections that are null unless they are given.
