@@ -17,7 +17,8 @@ struct MeddinoCommand: ParsableCommand {
     version: Build.version,
     subcommands: [
       SegmentCommand.self, EnsembleCommand.self, DatasetCommand.self, PlanCommand.self, FinetuneCommand.self, CrossvalCommand.self,
-      CurateCommand.self, PretrainCommand.self, EvaluateCommand.self, PostprocessCommand.self, FeaturesCommand.self, InfoCommand.self,
+      CurateCommand.self, PretrainCommand.self, ProbeCommand.self, EvaluateCommand.self, PostprocessCommand.self, FeaturesCommand.self,
+      InfoCommand.self,
       ConvertCommand.self, InitCommand.self,
       PhantomCommand.self, BenchCommand.self, LogitsCommand.self,
     ])

@@ -15,14 +15,16 @@ struct PretrainCommand: ParsableCommand {
       pretraining_<iteration>.safetensors, and under eval the teacher: backbone.safetensors for `meddino finetune --backbone`, \
       teacher_checkpoint.safetensors with its heads too. A run goes on from the newest checkpoint of its folder, also after Ctrl-C.
       A later stage starts from an earlier one with --previous: --preset ct-base, then ct-gram, then ct-highres.
-      --config reads JSON with DINOv3's keys, {"optim": {"epochs": 10}}; --print-config writes all of them; options win over the file.
+      --config reads YAML or JSON with DINOv3's keys, {"optim": {"epochs": 10}}; --print-config writes all of them; options win over the \
+      file. With --watch-every the teacher is looked at every so many iterations: effective rank and patch similarities go into \
+      metrics.jsonl and progress.png, maps of fixed slices into watch, with --probe-data also the Dice of frozen features.
       """)
 
   @Argument(help: "A slice set; or CT volumes (.nii, .nii.gz), or folders of them. Not needed by --print-config.") var sources: [String] =
     []
   @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder")) var output: String?
   @Option(help: "Settings to start from: \(PretrainingSettings.presetNames.joined(separator: ", ")).") var preset = "ct-base"
-  @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file")) var config: String?
+  @Option(help: ArgumentHelp("YAML or JSON file of settings; options win over it.", valueName: "file")) var config: String?
   @Option(help: ArgumentHelp("Checkpoint or exported teacher of the stage before.", valueName: "file")) var previous: String?
   @Option(help: ArgumentHelp("Backbone to start from, of any layout; random without.", valueName: "file")) var backbone: String?
   @Option(help: "Epochs.") var epochs: Int?
@@ -31,11 +33,15 @@ struct PretrainCommand: ParsableCommand {
   @Option(help: "Seed of everything random.") var seed: Int?
   @Option(help: "Threads that prepare batches.") var workers: Int?
   @Option(help: "Iterations between checkpoints.") var saveEvery: Int?
+  @Option(help: ArgumentHelp("Iterations between looks at the teacher; 0 for none.", valueName: "n")) var watchEvery: Int?
+  @Option(help: ArgumentHelp("Labelled volumes that the teacher is probed with, as for `meddino probe --data`.", valueName: "folder"))
+  var probeData: String?
   @Option(help: ArgumentHelp("Stop after so many iterations of the whole run; it goes on later.", valueName: "n")) var until: Int?
   @Option(help: "f32, or bf16 for products in bf16.") var precision: String?
   @Flag(help: "Compute activations again in the backward instead of keeping them: less memory, more time.") var recompute = false
   @Flag(help: "Of a slice set, pass over damaged shards and slices, naming them, instead of failing.") var skipDamaged = false
-  @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
+  @Flag(help: "Print the settings and do nothing.") var printConfig = false
+  @Option(help: "With --print-config: json or yaml; json by default.") var format: String?
   @Flag(help: "Print the iterations as JSON lines.") var json = false
   @OptionGroup var distributed: DistributedOptions
   @OptionGroup var common: CommonOptions
@@ -51,9 +57,19 @@ struct PretrainCommand: ParsableCommand {
 
   private func run(_ ranks: any Communicator) throws {
     let settings = try settings(ranks)
-    if printConfig { return ranks.isRoot ? printJSON(settings.document) : () }
+    guard format == nil || printConfig else { throw MedDINOError.invalid("--format has an effect only together with --print-config") }
+    guard ["json", "yaml"].contains(format ?? "json") else {
+      throw MedDINOError.invalid("--format is \"\(format ?? "")\", expected json or yaml")
+    }
+    if printConfig {
+      guard ranks.isRoot else { return }
+      return format == "yaml" ? print(YAMLText.text(settings.document), terminator: "") : printJSON(settings.document)
+    }
     guard !sources.isEmpty else {
       throw ValidationError("Missing expected argument '<sources> ...': CT volumes, or folders of them.")
+    }
+    guard probeData == nil || settings.watch.every > 0 else {
+      throw MedDINOError.invalid("--probe-data has an effect only together with --watch-every")
     }
     guard let output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
     if let until, until < 1 { throw MedDINOError.invalid("--until is \(until), expected at least 1") }
@@ -62,6 +78,7 @@ struct PretrainCommand: ParsableCommand {
     let control = Terminal.control(quiet: isQuiet)
     let (slices, origin) = try source(context, control)
     let run = try Pretrainer(settings, source: slices, folder: output, device: context.device, ranks: ranks)
+    if ranks.isRoot, settings.watch.every > 0 { run.watcher = try PretrainingWatch(run, control: control) }
     if !isQuiet {
       note("\(slices.count) slices of \(origin), \(preset), \(settings.run.iterations) iterations")
       if !ranks.isSolo {
@@ -101,7 +118,7 @@ struct PretrainCommand: ParsableCommand {
 
   private func line(_ report: DistillationTrainer.Report, _ seconds: Double) -> JSON {
     var object = JSONObject([("iteration", .integer(report.iteration))])
-    for loss in report.losses.named { object[loss.name] = .number(loss.value) }
+    for loss in report.losses.named + report.losses.measured { object[loss.name] = .number(loss.value) }
     object["lr"] = .number(report.rates.learningRate)
     object["seconds"] = .number(seconds)
     return .object(object)
@@ -109,8 +126,8 @@ struct PretrainCommand: ParsableCommand {
 
   /// The settings file over the preset, the options over both.
   private func settings(_ ranks: any Communicator) throws -> PretrainingSettings {
-    let base = try config.map { try JSON.parse(try InputFile.contents($0), source: $0) } ?? .object(JSONObject())
-    guard var object = base.objectValue else { throw MedDINOError.invalid("--config is not a JSON object") }
+    let base = try config.map(Self.document) ?? .object(JSONObject())
+    guard var object = base.objectValue else { throw MedDINOError.invalid("--config holds no keys with values") }
     func set(_ section: String, _ key: String, _ value: JSON?) throws {
       guard let value else { return }
       var inside = JSONObject()
@@ -129,9 +146,20 @@ struct PretrainCommand: ParsableCommand {
     try set("train", "seed", seed.map(JSON.integer))
     try set("train", "num_workers", workers.map(JSON.integer))
     try set("checkpointing", "period", saveEvery.map(JSON.integer))
+    try set("watch", "every", watchEvery.map(JSON.integer))
+    try set("watch", "probe_data", probeData.map(JSON.string))
     if precision != nil { try set("train", "precision", .string(try parsePrecision(precision).rawValue)) }
     if recompute { try set("train", "checkpointing", .bool(true)) }
     return try PretrainingSettings(preset: preset, .object(object), ranks: ranks.size)
+  }
+
+  /// A settings file: JSON where it is named so or begins with a brace, otherwise YAML.
+  private static func document(_ path: String) throws -> JSON {
+    let bytes = try InputFile.contents(path, limit: 16 << 20)
+    let name = path.lowercased()
+    let begins = bytes.first { ![9, 10, 13, 32].contains($0) }
+    let isYAML = name.hasSuffix(".yaml") || name.hasSuffix(".yml") || !name.hasSuffix(".json") && begins != UInt8(ascii: "{")
+    return isYAML ? try YAMLText.json(bytes, source: path) : try JSON.parse(bytes, source: path)
   }
 
   /// A slice set on disk, or the slices of volumes in memory; and what they are, in words.

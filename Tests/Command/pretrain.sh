@@ -27,6 +27,59 @@ holds "and says the same" cmp -s out.txt whole.json
 check "options win" 0 "$meddino" pretrain "${small[@]}" --seed 7 --print-config
 holds "the seed is the option's" grep -q '"seed": 7' out.txt
 
+check "print config as YAML" 0 "$meddino" pretrain --preset ct-highres --print-config --format yaml
+holds "sections are maps" grep -q '^crops:$' out.txt
+cp out.txt whole.yaml
+check "the YAML is read" 0 "$meddino" pretrain --config whole.yaml --preset natural --print-config
+holds "and says what the JSON says" cmp -s out.txt whole.json
+cat >small.yaml <<'END'
+# the keys of small.json, with what YAML has beyond JSON
+head: &head {head_n_prototypes: 24, head_bottleneck_dim: 8, head_hidden_dim: 12}
+END
+cat >anchors.yaml <<'END'
+student:
+  embed_dim: 16
+  depth: 2
+  num_heads: 2
+  layerscale: 1e-4
+  qkv_bias: false
+dino: &head
+  head_n_prototypes: 24
+  head_bottleneck_dim: 8
+  head_hidden_dim: 12
+  koleo_distributed_loss_group_size: ~
+ibot:
+  head_n_prototypes: 24   # comments are allowed
+  head_bottleneck_dim: 8
+  head_hidden_dim: 12
+  mask_ratio_min_max: [0.1, 0.5]
+crops: {global_crops_size: 32, local_crops_size: 16, local_crops_number: 2}
+schedules:
+  lr: &constant {start: 0, peak: 1e-3, end: 1e-5, warmup_epochs: 1}
+  teacher_temp: {<<: *constant, start: 0.04, peak: 0.07, end: 0.07}
+END
+check "anchors, 1e-4, null and booleans" 0 "$meddino" pretrain --config anchors.yaml --preset tiny --print-config
+holds "have their values" python3 -c 'import json
+d = json.load(open("out.txt"))
+assert d["student"]["layerscale"] == 1e-4 and d["student"]["qkv_bias"] is False
+assert d["dino"]["koleo_distributed_loss_group_size"] is None and d["schedules"]["lr"]["peak"] == 1e-3
+assert d["schedules"]["teacher_temp"]["warmup_epochs"] == 1 and d["schedules"]["teacher_temp"]["end"] == 0.07'
+check "an unknown key in YAML" 2 "$meddino" pretrain --config small.yaml --print-config
+holds "is named" grep -q 'unknown key "head"' err.txt
+printf 'optim:\n  epochs: 3\n  learning_rate: 1\n' >wrong.yaml
+check "an unknown key below" 2 "$meddino" pretrain --config wrong.yaml --print-config
+holds "is named with its path" grep -q 'optim.learning_rate' err.txt
+printf 'student:\n  fp8_enabled: true\n' >wrong.yaml
+check "an unsupported value" 2 "$meddino" pretrain --config wrong.yaml --print-config
+holds "is named with what is expected" grep -q 'student.fp8_enabled is true, expected false' err.txt
+printf 'optim: [1, 2\n' >wrong.yaml
+check "broken YAML" 2 "$meddino" pretrain --config wrong.yaml --print-config
+holds "names the file" grep -q 'wrong.yaml: no YAML' err.txt
+printf 'optim: {epochs: 1, epochs: 2}\n' >wrong.yaml
+check "a key that is given twice" 2 "$meddino" pretrain --config wrong.yaml --print-config
+check "a format without --print-config" 2 "$meddino" pretrain ct --format yaml -o x
+check "an unknown format" 2 "$meddino" pretrain --print-config --format toml
+
 check "pretrain" 0 "$meddino" pretrain ct "${small[@]}" -o one --json --quiet
 holds "a line per iteration" test "$(grep -c '"total_loss"' out.txt)" = 6
 holds "metrics" test "$(wc -l <one/metrics.jsonl)" = 6
@@ -40,6 +93,26 @@ check "the first half" 0 "$meddino" pretrain ct "${small[@]}" -o two --until 3 -
 check "goes on" 0 "$meddino" pretrain ct "${small[@]}" -o two --workers 0
 holds "and says so" grep -q 'goes on after iteration 3' err.txt
 holds "the same bytes as in one go" cmp -s one/eval/training_6/teacher_checkpoint.safetensors two/eval/training_6/teacher_checkpoint.safetensors
+"$meddino" phantom labelled --cases 3 --test-cases 0 --size 48,48,6 --organs 3 --quiet
+check "watched" 0 "$meddino" pretrain ct "${small[@]}" -o watched --watch-every 3 --probe-data labelled/Dataset* --quiet
+holds "has the same bytes" cmp -s one/eval/training_6/teacher_checkpoint.safetensors watched/eval/training_6/teacher_checkpoint.safetensors
+holds "two looks" test "$(grep -c '"patch_rank"' watched/metrics.jsonl)" = 2
+holds "with Dice of frozen features" test "$(grep -c '"probe_linear_dice"' watched/metrics.jsonl)" = 2
+holds "entropies at each iteration" test "$(grep -c '"teacher_entropy"' watched/metrics.jsonl)" = 6
+holds "maps and a plot" test -s watched/watch/maps_3.png -a -s watched/watch/maps_6.png -a -s watched/progress.png
+check "probe" 0 "$meddino" probe one/eval/training_6/backbone.safetensors watched/eval/training_6/backbone.safetensors \
+  --data labelled/Dataset* --seeds 3 --shots 2 --random
+holds "a row for random weights and each backbone" test "$(grep -c '±' out.txt)" = 3
+check "probe as JSON" 0 "$meddino" probe one/eval/training_6/backbone.safetensors --data labelled/Dataset* --seeds 2 --json --quiet
+holds "has Dice per seed and label" python3 -c 'import json
+d = json.load(open("out.txt"))
+assert len(d["backbones"][0]["seeds"]) == 2 and len(d["labels"]) == 3
+assert 0 <= d["backbones"][0]["linear_dice"] <= 1
+assert set(d["backbones"][0]["seeds"][0]["knn"]["dice_per_label"]) == set(d["labels"])'
+check "too many shots" 2 "$meddino" probe one/eval/training_6/backbone.safetensors --data labelled/Dataset* --shots 1000
+check "no labelled data" 2 "$meddino" probe one/eval/training_6/backbone.safetensors --data ct
+check "a probe folder that is missing" 2 "$meddino" pretrain ct "${small[@]}" -o nowhere --watch-every 3 --probe-data none
+check "a probe that is never made" 2 "$meddino" pretrain ct "${small[@]}" -o nowhere --probe-data labelled
 check "recomputed activations" 0 "$meddino" pretrain ct "${small[@]}" -o again --recompute --quiet
 holds "give the same bytes" cmp -s one/eval/training_6/teacher_checkpoint.safetensors again/eval/training_6/teacher_checkpoint.safetensors
 check "products in bf16" 0 "$meddino" pretrain ct "${small[@]}" -o half --precision bf16 --quiet
