@@ -28,7 +28,13 @@ ITERATIONS = 10  # updates of what both trainers call an epoch
 #: A small network of the scratch recipe: patches of 8 because the CT has 3 mm voxels.
 SETTINGS = {
     "recipe": "scratch", "encoder": {"embed_dim": 192, "depth": 6, "num_heads": 6, "patch_size": 8}, "taps": [1, 3, 5],
-    "decoder_lr": 1e-3, "encoder_lr": 1e-3, "drop_path": 0.1, "iterations": ITERATIONS, "validation_iterations": 1, "precision": "bf16"}
+    "decoder_lr": 1e-3, "encoder_lr": 1e-3, "drop_path": 0.1, "iterations": ITERATIONS, "validation_iterations": 1}
+
+
+def precision():
+    """bf16 only pays where the processor multiplies it; elsewhere products would be emulated."""
+    with open("/proc/cpuinfo") as file:
+        return "bf16" if "avx512_bf16" in file.read() else "f32"
 
 
 def prepare_unet(folder):
@@ -110,7 +116,7 @@ def finetune(stage, folder, name, threads, **changes):
     """One run; returns its folder and the wall seconds."""
     settings, run = os.path.join(folder, name + ".json"), os.path.join(folder, name)
     with open(settings, "w") as file:
-        json.dump({**SETTINGS, **changes}, file, indent=2)
+        json.dump({**SETTINGS, "precision": precision(), **changes}, file, indent=2)
     shutil.rmtree(run, ignore_errors=True)
     start = time.perf_counter()
     meddino(
