@@ -58,6 +58,7 @@ test-c: stage
 	Tests/Command/curate.sh $(STAGE)
 	Tests/C/run.sh $(STAGE)
 	Tests/Long/run.sh $(STAGE) slices
+	Tests/MPI/run.sh $(STAGE)
 
 # Each SIMD path forced; the C kernels on arm64 under qemu-user where that is installed.
 test-isa: setup

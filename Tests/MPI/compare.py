@@ -7,8 +7,8 @@ import sys
 
 # Relative; what AdamW makes of rounding in small gradients is larger than the rounding.
 METRICS, WEIGHTS = 2e-3, 5e-3
-# Not the same thing in both: time, and what each process was given.
-FREE = {"seconds"}
+# Not the same thing in both: time, and entropies, which are those of the first process's images alone.
+FREE = {"seconds", "teacher_entropy", "teacher_patch_entropy"}
 
 
 def numbers(value):
