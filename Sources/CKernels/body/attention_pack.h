@@ -3,7 +3,8 @@
  * Scores are computed transposed, S^T[key, query] = K Q^T, and so is the output, O^T[d, query] = V^T P^T. The softmax
  * then runs down the keys with one query per lane: no sum or maximum across lanes, and P^T is already the panel that
  * the second product reads. Packed, per head:
- *   q: [block][panel][d][NR] (NR queries of one panel),  k: [token][d],  v: [token][d].
+ *   q: [block][panel][d][NR] (NR queries of one panel),  k: [token][d],  v: [tile of d][token][row of the tile], so that
+ *   a register tile of V^T P^T reads one run of memory.
  * With CK_HAS_DOT and bf16 precision the elements are bf16, the two products pair up along d and along keys:
  *   q: [block][panel][d / 2][NR] words,  k: [token][d],  v: [token / 2][d] words of two tokens.
  * Otherwise they are float32 (rounded to bf16 first when the precision is). Tokens past the end are zero. */
@@ -82,17 +83,31 @@ static void load_token(const ck_attention_args *args, int64_t head, int part, in
   }
 }
 
+/* v is cut into tiles of rows of V^T: tile t has rows [value_row(d, t), value_row(d, t + 1)). */
+CK_INLINE int64_t value_tiles(int64_t d) { return (d + MR - 1) / MR; }
+CK_INLINE int64_t value_row(int64_t d, int64_t tile) { return piece_start(d, value_tiles(d), tile); }
+
+static void pack_value(const ck_attention_args *args, const float *row, int64_t token, float *v) {
+  const int64_t d = args->head_dim, tokens = token_blocks(args) * BLOCK_TOKENS;
+  for (int64_t t = 0; t < value_tiles(d); t++) {
+    const int64_t r = value_row(d, t), count = value_row(d, t + 1) - r;
+    float *out = v + r * tokens + token * count;
+    for (int64_t i = 0; i < count; i++) out[i] = row[r + i];
+  }
+}
+
 static void pack_block_f32(const ck_attention_args *args, int64_t head, int64_t block) {
   const int64_t d = args->head_dim, token0 = block * BLOCK_TOKENS;
   float *q = (float *)packed_part(args, head, 0) + token0 * d;
   float *k = (float *)packed_part(args, head, 1) + token0 * d;
-  float *v = (float *)packed_part(args, head, 2) + token0 * d;
+  float *v = (float *)packed_part(args, head, 2);
   for (int64_t t = 0; t < BLOCK_TOKENS; t++) {
     float row[HEAD_MAX], *column = q + t / NR * NR * d + t % NR;
     load_token(args, head, 0, token0 + t, row);
     for (int64_t i = 0; i < d; i++) column[i * NR] = row[i];
     load_token(args, head, 1, token0 + t, k + t * d);
-    load_token(args, head, 2, token0 + t, v + t * d);
+    load_token(args, head, 2, token0 + t, row);
+    pack_value(args, row, token0 + t, v);
   }
 }
 

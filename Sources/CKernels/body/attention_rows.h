@@ -4,7 +4,7 @@
 
 DEFINE_TILE(score_tile_64, tile_f32, float, float, 64, 1, 2, 0)
 DEFINE_TILE(score_tile_any, tile_f32, float, float, step, 1, 2, 0)
-DEFINE_TILE(value_tile, tile_f32, float, float, 1, step, 2, 0)
+DEFINE_TILE(value_tile, tile_f32, float, float, 1, rows, 2, 0)
 #ifdef CK_HAS_DOT
 DEFINE_TILE(score_pairs_64, tile_pairs, uint32_t, uint32_t, 32, 1, 2, 0)
 DEFINE_TILE(score_pairs_any, tile_pairs, uint32_t, uint32_t, step, 1, 2, 0)
@@ -47,19 +47,18 @@ static void attention_scores(const ck_attention_args *args, int64_t head, int64_
 /* O^T = O^T * carry + V^T P^T for the same keys; the first step starts from 0 */
 static void attention_values(const ck_attention_args *args, int64_t head, int64_t key0, int64_t keys,
                              attention_state *state, float *out) {
-  const int64_t d = args->head_dim, tiles = (d + MR - 1) / MR;
+  const int64_t d = args->head_dim, tokens = token_blocks(args) * BLOCK_TOKENS;
   const tile_start from = {.carry = state->carry, .start = key0 == 0 ? START_ZERO : START_CARRY};
-  const char *v = packed_part(args, head, 2) + (size_t)(key0 * d) * element_bytes(args);
-  for (int64_t t = 0; t < tiles; t++) {
-    const int64_t r = piece_start(d, tiles, t);
-    const int count = (int)(piece_start(d, tiles, t + 1) - r);
+  const char *v = packed_part(args, head, 2);
+  for (int64_t t = 0; t < value_tiles(d); t++) {
+    const int64_t r = value_row(d, t), count = value_row(d, t + 1) - r;
 #ifdef CK_HAS_DOT
     if (packs_pairs(args)) {
-      value_pairs(count, (keys + 1) / 2, (const uint32_t *)v + r, d, state->weights[0], out + r * NR, from);
+      value_pairs((int)count, (keys + 1) / 2, (const uint32_t *)v + key0 / 2 * d + r, d, state->weights[0], out + r * NR, from);
       continue;
     }
 #endif
-    value_tile(count, keys, (const float *)v + r, d, state->scores[0], out + r * NR, from);
+    value_tile((int)count, keys, (const float *)v + r * tokens + key0 * count, 0, state->scores[0], out + r * NR, from);
   }
 }
 

@@ -2,7 +2,8 @@
  *
  * Polynomials: minimax fits made for this library (Lawson's weighted least squares on Chebyshev nodes in double
  * precision, then rounded to float). The error given is the fit's; float arithmetic adds about 1e-7. Range reduction
- * after Cody and Waite. */
+ * after Cody and Waite. Long polynomials are summed in pairs (Estrin 1960): a processor that looks few instructions
+ * ahead would wait for each step of Horner's rule. */
 
 /* Adding 1.5 * 2^23 leaves round(x) in the low bits of the sum, for |x| < 2^22. */
 #define ROUNDING 12582912.0f
@@ -35,11 +36,9 @@ CK_INLINE vf vf_exp(vf x) {
 CK_INLINE vf vf_exp2_negative(vf t) {
   t = vf_max(vf_set1(-125.0f), t);
   const vf shifted = t + ROUNDING, r = t - (shifted - ROUNDING);
-  vf p = vf_set1(1.326472712e-03f);
-  p = vf_fma(p, r, vf_set1(9.671512645e-03f));
-  p = vf_fma(p, r, vf_set1(5.550733743e-02f));
-  p = vf_fma(p, r, vf_set1(2.402224209e-01f));
-  p = vf_fma(p, r, vf_set1(6.931469776e-01f));
+  const vf low = vf_fma(vf_set1(5.550733743e-02f), r, vf_set1(2.402224209e-01f));
+  const vf high = vf_fma(vf_set1(1.326472712e-03f), r, vf_set1(9.671512645e-03f));
+  const vf p = vf_fma(vf_fma(high, r * r, low), r, vf_set1(6.931469776e-01f));
   return vf_fma(p, r, vf_set1(1.0f)) * vf_power_of_two(shifted);
 }
 
@@ -58,16 +57,13 @@ CK_INLINE vf vf_exp2_negative_coarse(vf t) {
  * smooth and nearly quadratic, so one polynomial does and small results keep their relative accuracy. Fit on [0, 12],
  * error of Phi 4.6e-8; beyond, Phi(-12) = 2e-33 stands for all. No division, no erf. */
 CK_INLINE vf vf_normal_tail(vf u) {
-  vf q = vf_set1(-3.800121033e-08f);
-  q = vf_fma(q, u, vf_set1(1.367643173e-06f));
-  q = vf_fma(q, u, vf_set1(-1.761732019e-05f));
-  q = vf_fma(q, u, vf_set1(7.686770480e-05f));
-  q = vf_fma(q, u, vf_set1(4.012336893e-04f));
-  q = vf_fma(q, u, vf_set1(-7.396653781e-03f));
-  q = vf_fma(q, u, vf_set1(5.271217062e-02f));
-  q = vf_fma(q, u, vf_set1(4.591429113e-01f));
-  q = vf_fma(q, u, vf_set1(1.151112396e+00f));
-  q = vf_fma(q, u, vf_set1(9.999998673e-01f));
+  const vf u2 = u * u, u4 = u2 * u2;
+  const vf q1 = vf_fma(vf_set1(1.151112396e+00f), u, vf_set1(9.999998673e-01f));
+  const vf q3 = vf_fma(vf_set1(5.271217062e-02f), u, vf_set1(4.591429113e-01f));
+  const vf q5 = vf_fma(vf_set1(4.012336893e-04f), u, vf_set1(-7.396653781e-03f));
+  const vf q7 = vf_fma(vf_set1(-1.761732019e-05f), u, vf_set1(7.686770480e-05f));
+  const vf q9 = vf_fma(vf_set1(-3.800121033e-08f), u, vf_set1(1.367643173e-06f));
+  const vf q = vf_fma(vf_fma(q9, u4, vf_fma(q7, u2, q5)), u4, vf_fma(q3, u2, q1));
   return vf_exp2_negative(-q);
 }
 CK_INLINE vf vf_gelu(vf x) {

@@ -1,9 +1,10 @@
 /* c[m, n] = epilogue(a[m, k] w[n, k]^T) in float32, and with bf16 products and float32 sums. */
 #include "gemm_finish.h"
 #define GEMM_PANELS 16 /* of a chunk */
-#define GEMM_ROWS (140 / MR * MR)
+#define GEMM_ROWS ((VL == 16 ? 140 : 96) / MR * MR)
 
-/* float32: a block of a group is 210 KiB, of a panel 48 KiB. */
+/* float32: a block of a group is 210 KiB of the 1 MiB second cache where VL is 16, 144 KiB of 512 KiB elsewhere; of a
+ * panel 48 and 24 KiB. */
 #define GEMM(name) f32_##name
 #define GEMM_A float
 #define GEMM_W float
