@@ -81,14 +81,16 @@ let package = Package(
     module(
       "MedDINO",
       [
-        "FineTuning", "Pretraining", "Probing", "Reports", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors",
+        "FineTuning", "Pretraining", "Probing", "Reports", "Training", "Segmentation", "Networks", "Slices", "Imaging", "WeightFiles",
+        "Tensors",
         "Platform",
       ]),
     // floor 7
     module(
       "MedDINOC",
       [
-        "MedDINO", "CMedDINO", "CKernels", "FineTuning", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles", "Tensors",
+        "MedDINO", "CMedDINO", "CKernels", "FineTuning", "Pretraining", "Training", "Segmentation", "Networks", "Imaging", "WeightFiles",
+        "Tensors",
         "Platform",
       ],
       linker: distLink),

@@ -20,6 +20,7 @@ import atexit
 import ctypes
 import itertools
 import json
+import math
 import os
 import threading
 import time
@@ -127,13 +128,27 @@ class _StructureScores(ctypes.Structure):
 
 class _TrainOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("settings_json", ctypes.c_char_p), ("max_bytes", ctypes.c_uint64), ("progress", _ProgressFn),
-                ("progress_user", ctypes.c_void_p), ("cancel", ctypes.c_void_p)]
+                ("progress_user", ctypes.c_void_p), ("cancel", ctypes.c_void_p), ("objective", ctypes.c_int32), ("reserved", ctypes.c_int32),
+                ("gram_teacher", ctypes.c_void_p)]
+
+
+_SliceFn = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(_Volume))
+
+
+class _SliceOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("skip_damaged", ctypes.c_int32), ("concurrent", ctypes.c_int32), ("spacing", ctypes.c_double),
+                ("done", ctypes.c_void_p)]
+
+
+_PRETRAINING = ("dino_local_loss", "dino_global_loss", "koleo_loss", "ibot_loss", "gram_loss", "gram_weight", "last_layer_learning_rate",
+                "weight_decay", "momentum", "teacher_temperature")
 
 
 class _Metrics(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("step", ctypes.c_int64), ("epoch", ctypes.c_int64)] + [
         (name, ctypes.c_double) for name in ("loss", "cross_entropy", "dice_loss", "gradient_norm", "learning_rate", "validation_loss", "mean_dice",
-                                             "ema_dice", "best_ema_dice", "seconds")] + [("finished", ctypes.c_int32), ("is_best", ctypes.c_int32)]
+                                             "ema_dice", "best_ema_dice", "seconds")] + [("finished", ctypes.c_int32), ("is_best", ctypes.c_int32)] + [
+                                                 (name, ctypes.c_double) for name in _PRETRAINING]
 
 
 class _TrainEstimate(ctypes.Structure):
@@ -168,6 +183,8 @@ _PROTOTYPES = {  # type: Dict[str, Tuple[Any, List[Any]]]
     "trainer_step": (_I, [_P, _P]), "trainer_step_batch": (_I, [_P, _P, _P, _P]), "trainer_epoch": (_I, [_P, _P]), "trainer_validate": (_I, [_P, _P]),
     "trainer_run_async": (_I, [_P, _P]), "trainer_save": (_I, [_P, _S]), "trainer_resume": (_I, [_P, _S, _P, _P, _P]),
     "trainer_export": (_I, [_P, _P]), "trainer_release": (None, [_P]),
+    "slice_options_init": (None, [_P, _Z]), "dataset_open_slices": (_I, [_P, _S, _P, _P]),
+    "dataset_from_slices": (_I, [_P, ctypes.c_int64, _P, _P, _P, _P]),
 }
 
 # Library ------------------------------------------------------------------------------------------------------------------------------
@@ -967,6 +984,16 @@ class Metrics(NamedTuple):
     seconds: float
     finished: bool
     is_best: bool
+    dino_local_loss: float
+    dino_global_loss: float
+    koleo_loss: float
+    ibot_loss: float
+    gram_loss: float
+    gram_weight: float
+    last_layer_learning_rate: float
+    weight_decay: float
+    momentum: float
+    teacher_temperature: float
 
 
 class TrainEstimate(NamedTuple):
@@ -980,12 +1007,14 @@ class _TrainRun(_FileRun):
     """Options of a call of training, and of a trainer's later calls."""
 
     def __init__(self, library: _Library, settings: Any, max_bytes: Optional[int], progress: Optional[Callable[[float, str], Any]],
-                 cancel: Optional[Cancel]) -> None:
+                 cancel: Optional[Cancel], stage: int = 0, gram_teacher: Optional["Model"] = None) -> None:
         super().__init__(library, _TrainOptions(), "train_options_init", progress, cancel)
         if settings is not None:
             text = settings if isinstance(settings, str) else json.dumps(settings)
             self.c.settings_json = text.encode()
         self.c.max_bytes = max_bytes or 0
+        self.c.objective = stage
+        self.c.gram_teacher = None if gram_teacher is None else gram_teacher._get()
 
 
 def _tensor(array: Any, name: str) -> _Tensor:
@@ -1007,6 +1036,36 @@ def _tensor(array: Any, name: str) -> _Tensor:
     return tensor
 
 
+class _SliceSource:
+    """A function that gives slices, and what it raised."""
+
+    def __init__(self, library: _Library, get: Callable[[int], np.ndarray], spacing: Sequence[float]) -> None:
+        self._library, self._get, self._spacing = library, get, spacing
+        self.failure = None  # type: Optional[BaseException]
+        self._held = None  # type: Any
+        self.thunk = _SliceFn(self._call)
+
+    def _call(self, user: Any, index: int, slice: Any) -> int:
+        try:
+            array = np.asarray(self._get(index))
+            if array.ndim != 2:
+                raise ValueError("slice %d has %d axes, expected rows and columns" % (index, array.ndim))
+            view = _volume(self._library, array[np.newaxis], tuple(self._spacing) + (1,), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1), "LPS")
+            self._held = (array, view)
+            ctypes.memmove(slice, ctypes.byref(view), ctypes.sizeof(view))
+            return 0
+        except BaseException as failure:  # ctypes would swallow it
+            self.failure = failure
+            return 1
+
+
+def _slice_options(library: _Library, skip_damaged: bool = False, spacing: float = 0) -> _SliceOptions:
+    options = _SliceOptions()
+    library.slice_options_init(ctypes.byref(options), ctypes.sizeof(options))
+    options.skip_damaged, options.spacing = int(skip_damaged), spacing
+    return options
+
+
 class Dataset(_Handle):
     """Cases to train on: `open` a folder that `prepare` made, or `create` an empty one with the plan and labels of a model and `add` to it.
 
@@ -1014,6 +1073,7 @@ class Dataset(_Handle):
     """
 
     _release = "dataset_release"
+    _source = None  # type: Optional[_SliceSource]
 
     @staticmethod
     def prepare(context: Context, raw: Union[str, "os.PathLike[str]"], prepared: Union[str, "os.PathLike[str]"], settings: Any = None,
@@ -1037,6 +1097,27 @@ class Dataset(_Handle):
         dataset._library.check(dataset._library.dataset_create(like._get(), dataset._out()))
         return dataset
 
+    @classmethod
+    def open_slices(cls, context: Context, folder: Union[str, "os.PathLike[str]"], skip_damaged: bool = False) -> "Dataset":
+        """Slices to pretrain on: a folder of shards that `meddino curate` made. skip_damaged: pass over what is damaged, and log it."""
+        dataset = cls(context._library, context._live())
+        options = _slice_options(dataset._library, skip_damaged=skip_damaged)
+        dataset._library.check(dataset._library.dataset_open_slices(context._get(), os.fsencode(folder), ctypes.byref(options), dataset._out()))
+        return dataset
+
+    @classmethod
+    def from_slices(cls, context: Context, count: int, get: Callable[[int], np.ndarray], spacing: Sequence[float] = (1, 1),
+                    resample: Optional[float] = None) -> "Dataset":
+        """Slices to pretrain on that a function gives whenever one is needed: get(index) returns an array [rows, columns] in Hounsfield units,
+        always the same for an index. spacing: mm of columns and rows; resample: the spacing they are brought to. What `get` raises is raised
+        from the trainer's call."""
+        source = _SliceSource(context._library, get, spacing)
+        dataset = cls(context._library, (source, context._live()))
+        dataset._source = source
+        options = _slice_options(dataset._library, spacing=resample or 0)
+        dataset._library.check(dataset._library.dataset_from_slices(context._get(), count, source.thunk, None, ctypes.byref(options), dataset._out()))
+        return dataset
+
     def add(self, identifier: str, image: Union[np.ndarray, Sequence[np.ndarray]], labels: np.ndarray, spacing: Sequence[float] = (1, 1, 1),
             origin: Sequence[float] = (0, 0, 0), direction: Sequence[float] = (1, 0, 0, 0, 1, 0, 0, 0, 1), space: str = "LPS",
             max_bytes: Optional[int] = None, progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> None:
@@ -1053,7 +1134,7 @@ class Dataset(_Handle):
 
     @property
     def identifiers(self) -> List[str]:
-        """In training order."""
+        """In training order. Slices have none."""
         return [_text(self._library.dataset_case(self._get(), index)) or "" for index in range(len(self))]
 
 
@@ -1072,14 +1153,20 @@ class Trainer(_Handle):
     `start` is a segmenter to go on from, a backbone, or None for random weights; `dataset` is where batches come from, None for
     `step_batch` alone. progress(fraction, stage) and cancel hold for every later call of the trainer: progress may return False to stop a
     call, what it raises is raised from the call, and the next call goes on as if nothing had been stopped.
+
+    stage 1, 2 or 3 pretrains on slices instead, with the keys of `meddino pretrain --print-config` and "preset" and "output"; gram_teacher is
+    the anchor of stages 2 and 3.
     """
 
     _release = "trainer_release"
+    _source = None  # type: Optional[_SliceSource]
 
     def __init__(self, context: Context, start: Optional[Model] = None, dataset: Optional[Dataset] = None, settings: Any = None,
-                 max_bytes: Optional[int] = None, progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None) -> None:
-        self._run = run = _TrainRun(context._library, settings, max_bytes, progress, cancel)
-        super().__init__(context._library, (run, context._live()))
+                 max_bytes: Optional[int] = None, progress: Optional[Callable[[float, str], Any]] = None, cancel: Optional[Cancel] = None,
+                 stage: int = 0, gram_teacher: Optional[Model] = None) -> None:
+        self._run = run = _TrainRun(context._library, settings, max_bytes, progress, cancel, stage, gram_teacher)
+        self._source = None if dataset is None else dataset._source
+        super().__init__(context._library, (run, self._source, context._live()))
         self._finished = False
         self._check(self._library.trainer_create(
             context._get(), None if start is None else start._get(), None if dataset is None else dataset._get(), ctypes.byref(run.c), self._out()))
@@ -1090,16 +1177,18 @@ class Trainer(_Handle):
         """Goes on from a file that `save` wrote, with the bits of a run that was never stopped."""
         trainer = cls.__new__(cls)
         trainer._run = run = _TrainRun(context._library, None, max_bytes, progress, cancel)
-        _Handle.__init__(trainer, context._library, (run, context._live()))
+        trainer._source = None if dataset is None else dataset._source
+        _Handle.__init__(trainer, context._library, (run, trainer._source, context._live()))
         trainer._finished = False
         trainer._check(trainer._library.trainer_resume(
             context._get(), os.fsencode(path), None if dataset is None else dataset._get(), ctypes.byref(run.c), trainer._out()))
         return trainer
 
     @staticmethod
-    def estimate(context: Context, start: Optional[Model] = None, dataset: Optional[Dataset] = None, settings: Any = None) -> TrainEstimate:
+    def estimate(context: Context, start: Optional[Model] = None, dataset: Optional[Dataset] = None, settings: Any = None,
+                 stage: int = 0) -> TrainEstimate:
         """Memory and arithmetic of one update, from shapes alone."""
-        run = _TrainRun(context._library, settings, None, None, None)
+        run = _TrainRun(context._library, settings, None, None, None, stage)
         result = _TrainEstimate()
         result.struct_size = ctypes.sizeof(result)
         run.check(context._library.trainer_estimate(
@@ -1109,6 +1198,8 @@ class Trainer(_Handle):
 
     def _check(self, status: int) -> None:
         failure, self._run.failure = self._run.failure, None
+        if self._source is not None and self._source.failure is not None:
+            failure, self._source.failure = failure or self._source.failure, None
         if failure is not None and status == E_CANCELLED:
             raise failure
         self._library.check(status)
@@ -1118,8 +1209,10 @@ class Trainer(_Handle):
         m.struct_size = ctypes.sizeof(m)
         self._check(function(self._get(), *(arguments + (ctypes.byref(m),))))
         self._finished = bool(m.finished)
-        return Metrics(m.step, m.epoch, m.loss, m.cross_entropy, m.dice_loss, m.gradient_norm, m.learning_rate, m.validation_loss, m.mean_dice,
-                       m.ema_dice, m.best_ema_dice, m.seconds, bool(m.finished), bool(m.is_best))
+        values = {name: getattr(m, name) for name in Metrics._fields}
+        values.update(finished=bool(m.finished), is_best=bool(m.is_best))
+        # One NaN object, so that equal metrics compare equal.
+        return Metrics(**{name: math.nan if value != value else value for name, value in values.items()})
 
     def step(self) -> Metrics:
         """One update on the next batch."""

@@ -69,12 +69,7 @@ struct NetworkChoice {
   }
 
   /// What the start model says of itself.
-  var startText: JSON {
-    guard let start else { return .null }
-    return .object(
-      ("kind", .string(start.task == nil ? "backbone" : "segmenter")), ("layout", .string(start.metadata["layout"] ?? "")),
-      ("provenance", .string(start.metadata["provenance"] ?? "")), ("sha256", start.metadata["sha256"].map(JSON.string) ?? .null))
-  }
+  var startText: JSON { start?.originText ?? .null }
 
   /// The start model's tensors as far as they fit; the rest is drawn.
   func parameters(seed: UInt64) -> StartParameters {

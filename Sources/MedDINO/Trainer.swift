@@ -2,7 +2,6 @@ public import FineTuning
 internal import Networks
 public import Platform
 public import Tensors
-internal import Synchronization
 internal import Training
 internal import WeightFiles
 
@@ -22,7 +21,7 @@ public final class Trainer: @unchecked Sendable {
   public internal(set) var fold = DatasetSplits.Fold.number(0)
   /// Of the dataset, in its order; empty without one.
   var caseNames: [String] = []
-  private let isBusy = Mutex(false)
+  private let exclusion = Exclusion()
 
   /// Where weights and settings came from, for the model that comes out.
   struct Origin: Equatable, Sendable {
@@ -54,34 +53,13 @@ public final class Trainer: @unchecked Sendable {
   public var budget: MemoryBudget { tuner.budget }
 
   /// One caller at a time. Throws: `.state` while another call runs.
-  func exclusively<T>(_ body: () throws(MedDINOError) -> T) throws(MedDINOError) -> T {
-    try take()
-    defer { giveBack() }
-    return try body()
-  }
-  private func take() throws(MedDINOError) {
-    let isFree = isBusy.withLock { busy in
-      if busy { return false }
-      busy = true
-      return true
-    }
-    guard isFree else { throw .state("the trainer is at work in another call or job") }
-  }
-  private func giveBack() { isBusy.withLock { $0 = false } }
+  func exclusively<T>(_ body: () throws(MedDINOError) -> T) throws(MedDINOError) -> T { try exclusion.run(body) }
 
-  /// The trainer for one run on another thread: from now on, until this is let go, other calls fail.
-  public final class Reserved: @unchecked Sendable {
-    private let trainer: Trainer
-    fileprivate init(_ trainer: Trainer) throws(MedDINOError) {
-      try trainer.take()
-      self.trainer = trainer
-    }
-    deinit { trainer.giveBack() }
-    /// Every epoch that is left. Throws: as `Trainer.run`.
-    public func run(control: RunControl = RunControl()) throws(MedDINOError) { try trainer.everyEpoch(control) { _ in } }
-  }
+  /// Every epoch that is left, for one run on another thread: from now on, until this is let go, other calls fail.
   /// Throws: `.state` while another call runs.
-  public func reserve() throws(MedDINOError) -> Reserved { try Reserved(self) }
+  public func reserve() throws(MedDINOError) -> ReservedRun {
+    try ReservedRun(exclusion) { [self] (control) throws(MedDINOError) in try everyEpoch(control) { _ in } }
+  }
 
   // MARK: steps
 

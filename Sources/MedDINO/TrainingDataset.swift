@@ -2,6 +2,7 @@ public import FineTuning
 public import Imaging
 public import Platform
 public import Segmentation
+internal import Slices
 internal import Synchronization
 internal import WeightFiles
 
@@ -23,6 +24,7 @@ public final class TrainingDataset: Sendable {
   /// A prepared folder. `configuration`: nil takes the only 2D configuration that is preprocessed.
   /// Throws: `.io`, `.format`, `.invalid` when the configuration must be named.
   public init(_ folder: String, configuration: String? = nil, context: Context) throws(MedDINOError) {
+    guard !SliceSet.isSet(folder) else { throw .invalid("\(folder): slices without labels, expected a prepared dataset folder") }
     let prepared = try PreparedDataset(folder)
     let chosen: String
     if let configuration { chosen = configuration } else { chosen = try Self.only(prepared) }

@@ -6,15 +6,41 @@ internal import Synchronization
 
 // include/meddino.h, section 9: datasets.
 
-/// A dataset and the identifiers that its accessor lends out.
+/// A dataset of either kind, and the identifiers that its accessor lends out.
 final class DatasetHandle: Sendable {
-  let dataset: TrainingDataset
+  enum Contents: Sendable {
+    case cases(TrainingDataset)
+    case slices(PretrainingDataset)
+  }
+  private let contents: Contents
   private let strings = CStrings()
   /// Addresses of identifiers that were asked for: they outlive a case that is replaced.
   private let lent = Mutex<[String: Int]>([:])
-  init(_ dataset: TrainingDataset) { self.dataset = dataset }
+  init(_ dataset: TrainingDataset) { contents = .cases(dataset) }
+  init(_ dataset: PretrainingDataset) { contents = .slices(dataset) }
+
+  /// Throws: `.invalid` for the other kind.
+  func cases() throws(MedDINOError) -> TrainingDataset {
+    guard case .cases(let dataset) = contents else {
+      throw .invalid("dataset holds slices without labels, expected labelled cases")
+    }
+    return dataset
+  }
+  func slices() throws(MedDINOError) -> PretrainingDataset {
+    guard case .slices(let dataset) = contents else {
+      throw .invalid("dataset holds labelled cases, expected slices (meddino_dataset_open_slices, meddino_dataset_from_slices)")
+    }
+    return dataset
+  }
+  var count: Int {
+    switch contents {
+    case .cases(let dataset): dataset.cases.count
+    case .slices(let dataset): dataset.count
+    }
+  }
 
   func identifier(_ index: Int) -> UnsafePointer<CChar>? {
+    guard case .cases(let dataset) = contents else { return nil }
     let cases = dataset.cases
     guard cases.indices.contains(index) else { return nil }
     let name = cases[index].identifier
@@ -72,7 +98,7 @@ final class DatasetHandle: Sendable {
   _ labels: UnsafePointer<meddino_volume>?, _ options: UnsafePointer<meddino_train_options>?
 ) -> meddino_status {
   guarded { () throws(MedDINOError) in
-    let dataset = try object(dataset, "dataset", DatasetHandle.self).dataset
+    let dataset = try object(dataset, "dataset", DatasetHandle.self).cases()
     let name = try text(identifier, "identifier")
     let images = try inputs(channels, count)
     let target = try volume(labels, "labels", .input)
@@ -87,7 +113,7 @@ final class DatasetHandle: Sendable {
   _ options: UnsafePointer<meddino_train_options>?
 ) -> meddino_status {
   guarded { () throws(MedDINOError) in
-    let dataset = try object(dataset, "dataset", DatasetHandle.self).dataset
+    let dataset = try object(dataset, "dataset", DatasetHandle.self).cases()
     let next = try required(next, "next")
     guard (1...1 << 20).contains(count) else { throw .invalid("count is \(count), expected 1 to 1048576") }
     guard dataset.folder == nil else { throw .state("the dataset is a folder, cases can be added to a dataset in memory") }
@@ -123,7 +149,7 @@ private func add(
 }
 
 @c @implementation public func meddino_dataset_count(_ dataset: OpaquePointer?) -> Int {
-  existing(dataset, DatasetHandle.self)?.dataset.cases.count ?? 0
+  existing(dataset, DatasetHandle.self)?.count ?? 0
 }
 
 @c @implementation public func meddino_dataset_case(_ dataset: OpaquePointer?, _ index: Int) -> UnsafePointer<CChar>? {

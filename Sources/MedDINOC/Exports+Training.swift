@@ -6,13 +6,27 @@ internal import Platform
 
 // include/meddino.h, section 9: from a start to a trainer, from a trainer to a file or a model.
 
-/// A trainer and how its host watches its calls.
+/// A trainer of either kind and how its host watches its calls.
 final class TrainerHandle: Sendable {
-  let trainer: Trainer
+  enum Kind: Sendable {
+    case fineTuning(Trainer)
+    case pretraining(PretrainingTrainer)
+  }
+  let kind: Kind
   let watch: Watch
   init(_ trainer: Trainer, _ watch: Watch) {
-    self.trainer = trainer
+    kind = .fineTuning(trainer)
     self.watch = watch
+  }
+  init(_ trainer: PretrainingTrainer, _ watch: Watch) {
+    kind = .pretraining(trainer)
+    self.watch = watch
+  }
+
+  /// Throws: `.unsupported` for pretraining, naming what it does not have.
+  func fineTuner(_ what: String) throws(MedDINOError) -> Trainer {
+    guard case .fineTuning(let trainer) = kind else { throw .unsupported("the trainer pretrains, which has no \(what)") }
+    return trainer
   }
 }
 
@@ -20,9 +34,12 @@ private func optionalModel(_ start: OpaquePointer?) throws(MedDINOError) -> Mode
   guard let start else { return nil }
   return try object(start, "start", ModelHandle.self).model
 }
-private func optionalDataset(_ dataset: OpaquePointer?) throws(MedDINOError) -> TrainingDataset? {
+private func optionalCases(_ dataset: OpaquePointer?) throws(MedDINOError) -> TrainingDataset? {
   guard let dataset else { return nil }
-  return try object(dataset, "dataset", DatasetHandle.self).dataset
+  return try object(dataset, "dataset", DatasetHandle.self).cases()
+}
+private func slices(_ dataset: OpaquePointer?) throws(MedDINOError) -> PretrainingDataset {
+  try object(dataset, "dataset", DatasetHandle.self).slices()
 }
 
 @c @implementation public func meddino_trainer_create(
@@ -34,8 +51,17 @@ private func optionalDataset(_ dataset: OpaquePointer?) throws(MedDINOError) -> 
     let out = try required(out, "out")
     let context = try object(context, "context", Context.self)
     let parsed = try ParsedTraining(options)
+    let start = try optionalModel(start)
+    if let stage = parsed.stage {
+      let trainer = try PretrainingTrainer.create(
+        start: start, gramTeacher: parsed.gramTeacher, dataset: try slices(dataset),
+        settings: try PretrainingRunSettings(parsed.settings, stage: stage), stage: stage, context: context, maxBytes: parsed.maxBytes,
+        control: parsed.watch.control())
+      out.pointee = handle(TrainerHandle(trainer, parsed.watch))
+      return
+    }
     let trainer = try Trainer.create(
-      start: try optionalModel(start), dataset: try optionalDataset(dataset), settings: try RunSettings(parsed.settings), context: context,
+      start: start, dataset: try optionalCases(dataset), settings: try RunSettings(parsed.settings), context: context,
       maxBytes: parsed.maxBytes, control: parsed.watch.control())
     out.pointee = handle(TrainerHandle(trainer, parsed.watch))
   }
@@ -48,12 +74,20 @@ private func optionalDataset(_ dataset: OpaquePointer?) throws(MedDINOError) -> 
   guarded { () throws(MedDINOError) in
     try checkOutput(out, "out")
     let context = try object(context, "context", Context.self)
-    let settings = try RunSettings(try ParsedTraining(options).settings)
-    let cost = try Trainer.estimate(
-      start: try optionalModel(start), dataset: try optionalDataset(dataset), settings: settings, context: context)
+    let parsed = try ParsedTraining(options)
+    let start = try optionalModel(start)
     var result = meddino_train_estimate()
-    result.peak_bytes = UInt64(clamping: cost.total)
-    result.step_flops = cost.flops * Double(settings.loop.accumulate)
+    if let stage = parsed.stage {
+      let cost = try PretrainingTrainer.estimate(
+        start: start, settings: try PretrainingRunSettings(parsed.settings, stage: stage), context: context)
+      result.peak_bytes = UInt64(clamping: cost.total)
+      result.step_flops = cost.flops
+    } else {
+      let settings = try RunSettings(parsed.settings)
+      let cost = try Trainer.estimate(start: start, dataset: try optionalCases(dataset), settings: settings, context: context)
+      result.peak_bytes = UInt64(clamping: cost.total)
+      result.step_flops = cost.flops * Double(settings.loop.accumulate)
+    }
     try write(result, to: out, "out")
   }
 }
@@ -67,9 +101,16 @@ private func optionalDataset(_ dataset: OpaquePointer?) throws(MedDINOError) -> 
     let out = try required(out, "out")
     let context = try object(context, "context", Context.self)
     let path = try text(path, "path")
-    let parsed = try ParsedTraining(options).withoutSettings("a resumed run has those of its file")
+    let parsed = try ParsedTraining(options).withoutSettings("a resumed run has those of its file").withoutObjective(
+      "a resumed run has that of its file")
+    if try PretrainingTrainer.isCheckpoint(path) {
+      let trainer = try PretrainingTrainer.resume(
+        path, dataset: try slices(dataset), context: context, maxBytes: parsed.maxBytes, control: parsed.watch.control())
+      out.pointee = handle(TrainerHandle(trainer, parsed.watch))
+      return
+    }
     let trainer = try Trainer.resume(
-      path, dataset: try optionalDataset(dataset), context: context, maxBytes: parsed.maxBytes, control: parsed.watch.control())
+      path, dataset: try optionalCases(dataset), context: context, maxBytes: parsed.maxBytes, control: parsed.watch.control())
     out.pointee = handle(TrainerHandle(trainer, parsed.watch))
   }
 }
@@ -77,7 +118,11 @@ private func optionalDataset(_ dataset: OpaquePointer?) throws(MedDINOError) -> 
 @c @implementation public func meddino_trainer_save(_ trainer: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> meddino_status {
   guarded { () throws(MedDINOError) in
     let held = try object(trainer, "trainer", TrainerHandle.self)
-    try held.trainer.save(to: try text(path, "path"), control: held.watch.control())
+    let path = try text(path, "path")
+    switch held.kind {
+    case .fineTuning(let trainer): try trainer.save(to: path, control: held.watch.control())
+    case .pretraining(let trainer): try trainer.save(to: path, control: held.watch.control())
+    }
   }
 }
 
@@ -87,7 +132,10 @@ private func optionalDataset(_ dataset: OpaquePointer?) throws(MedDINOError) -> 
   out?.pointee = nil
   return guarded { () throws(MedDINOError) in
     let out = try required(out, "out")
-    out.pointee = handle(ModelHandle(try object(trainer, "trainer", TrainerHandle.self).trainer.export()))
+    switch try object(trainer, "trainer", TrainerHandle.self).kind {
+    case .fineTuning(let trainer): out.pointee = handle(ModelHandle(try trainer.export()))
+    case .pretraining(let trainer): out.pointee = handle(ModelHandle(try trainer.export()))
+    }
   }
 }
 

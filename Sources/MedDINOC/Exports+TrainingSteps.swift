@@ -2,22 +2,42 @@ public import CMedDINO
 internal import FineTuning
 internal import MedDINO
 internal import Platform
+internal import Pretraining
 internal import Tensors
 internal import Training
 
 // include/meddino.h, section 9: updates, epochs, validation.
 
 extension meddino_metrics {
-  /// What every call says; the rest is NaN.
-  private init(_ trainer: Trainer) {
+  /// NaN everywhere.
+  private init(step: Int, epoch: Int, isFinished: Bool) {
     self.init()
-    step = Int64(trainer.step)
-    epoch = Int64(trainer.epoch)
+    self.step = Int64(step)
+    self.epoch = Int64(epoch)
     (loss, cross_entropy, dice_loss, gradient_norm, learning_rate) = (.nan, .nan, .nan, .nan, .nan)
-    (validation_loss, mean_dice) = (.nan, .nan)
+    (validation_loss, mean_dice, ema_dice, best_ema_dice) = (.nan, .nan, .nan, .nan)
+    (dino_local_loss, dino_global_loss, koleo_loss, ibot_loss, gram_loss) = (.nan, .nan, .nan, .nan, .nan)
+    (gram_weight, last_layer_learning_rate, weight_decay, momentum, teacher_temperature) = (.nan, .nan, .nan, .nan, .nan)
+    finished = isFinished ? 1 : 0
+  }
+
+  fileprivate init(_ metrics: PretrainingMetrics, isFinished: Bool) {
+    self.init(step: metrics.step, epoch: metrics.epoch, isFinished: isFinished)
+    let losses = metrics.losses
+    loss = losses.total
+    (dino_local_loss, dino_global_loss, koleo_loss, ibot_loss) = (losses.dinoLocal, losses.dinoGlobal, losses.koLeo, losses.ibot)
+    (gram_loss, gram_weight) = (losses.gram ?? .nan, losses.gramWeight ?? .nan)
+    (gradient_norm, learning_rate) = (metrics.gradientNorm, metrics.learningRate)
+    (last_layer_learning_rate, weight_decay) = (metrics.lastLayerLearningRate, metrics.weightDecay)
+    (momentum, teacher_temperature) = (metrics.momentum, metrics.teacherTemperature)
+    seconds = metrics.seconds
+  }
+
+  /// What every call of fine-tuning says.
+  private init(_ trainer: Trainer) {
+    self.init(step: trainer.step, epoch: trainer.epoch, isFinished: trainer.isFinished)
     ema_dice = trainer.movingDice
     best_ema_dice = trainer.bestMovingDice
-    finished = trainer.isFinished ? 1 : 0
   }
 
   fileprivate init(_ metrics: StepMetrics, _ trainer: Trainer) {
@@ -70,7 +90,11 @@ private func measured(
   -> meddino_status
 {
   measured(trainer, out) { (held) throws(MedDINOError) in
-    meddino_metrics(try held.trainer.step(control: held.watch.control()), held.trainer)
+    switch held.kind {
+    case .fineTuning(let trainer): return meddino_metrics(try trainer.step(control: held.watch.control()), trainer)
+    case .pretraining(let trainer):
+      return meddino_metrics(try trainer.step(control: held.watch.control()), isFinished: trainer.isFinished)
+    }
   }
 }
 
@@ -79,7 +103,7 @@ private func measured(
   _ out: UnsafeMutablePointer<meddino_metrics>?
 ) -> meddino_status {
   measured(trainer, out) { (held) throws(MedDINOError) in
-    let trainer = held.trainer
+    let trainer = try held.fineTuner("batches from the caller")
     let pictures = try TensorView(images, "images")
     let values = try TensorView(targets, "targets")
     guard pictures.shape.count == 4 else {
@@ -100,7 +124,11 @@ private func measured(
   -> meddino_status
 {
   measured(trainer, out) { (held) throws(MedDINOError) in
-    meddino_metrics(try held.trainer.epoch(control: held.watch.control()), held.trainer)
+    switch held.kind {
+    case .fineTuning(let trainer): return meddino_metrics(try trainer.epoch(control: held.watch.control()), trainer)
+    case .pretraining(let trainer):
+      return meddino_metrics(try trainer.epoch(control: held.watch.control()), isFinished: trainer.isFinished)
+    }
   }
 }
 
@@ -108,9 +136,10 @@ private func measured(
   -> meddino_status
 {
   measured(trainer, out) { (held) throws(MedDINOError) in
+    let trainer = try held.fineTuner("validation")
     let start = monotonicSeconds()
-    let metrics = try held.trainer.validate(control: held.watch.control())
-    return meddino_metrics(metrics, seconds: monotonicSeconds() - start, held.trainer)
+    let metrics = try trainer.validate(control: held.watch.control())
+    return meddino_metrics(metrics, seconds: monotonicSeconds() - start, trainer)
   }
 }
 
@@ -122,7 +151,11 @@ private func measured(
     let out = try required(out, "out")
     let held = try object(trainer, "trainer", TrainerHandle.self)
     let job = Job()
-    let run = try held.trainer.reserve()
+    let run: ReservedRun
+    switch held.kind {
+    case .fineTuning(let trainer): run = try trainer.reserve()
+    case .pretraining(let trainer): run = try trainer.reserve()
+    }
     try job.start { [watch = held.watch] (job) throws(MedDINOError) in
       try run.run(control: watch.control(job))
       return nil

@@ -2,7 +2,6 @@ import ArgumentParser
 import MedDINO
 import Platform
 import Pretraining
-import Slices
 import Tensors
 import WeightFiles
 
@@ -76,11 +75,12 @@ struct PretrainCommand: ParsableCommand {
     let context = try common.context(ranks)
     let isQuiet = common.quiet || !ranks.isRoot
     let control = Terminal.control(quiet: isQuiet)
-    let (slices, origin) = try source(context, control)
-    let run = try Pretrainer(settings, source: slices, folder: output, device: context.device, ranks: ranks)
+    let log = Log(threshold: .warning) { _, message in if !isQuiet { note("warning: \(message)") } }
+    let data = try PretrainingDataset(sources: sources, skipsDamaged: skipDamaged, context: context, log: log, control: control)
+    let run = try Pretrainer(settings, source: data.source, folder: output, device: context.device, ranks: ranks)
     if ranks.isRoot, settings.watch.every > 0 { run.watcher = try PretrainingWatch(run, control: control) }
     if !isQuiet {
-      note("\(slices.count) slices of \(origin), \(preset), \(settings.run.iterations) iterations")
+      note("\(data.count) slices of \(data.summary), \(preset), \(settings.run.iterations) iterations")
       if !ranks.isSolo {
         note("\(ranks.size) processes of \(settings.run.batchSize) images and \(context.pool.width) threads (of the first)")
       }
@@ -160,25 +160,5 @@ struct PretrainCommand: ParsableCommand {
     let begins = bytes.first { ![9, 10, 13, 32].contains($0) }
     let isYAML = name.hasSuffix(".yaml") || name.hasSuffix(".yml") || !name.hasSuffix(".json") && begins != UInt8(ascii: "{")
     return isYAML ? try YAMLText.json(bytes, source: path) : try JSON.parse(bytes, source: path)
-  }
-
-  /// A slice set on disk, or the slices of volumes in memory; and what they are, in words.
-  private func source(_ context: Context, _ control: RunControl) throws -> (any SliceSource, String) {
-    if sources.count == 1, SliceSet.isSet(sources[0]) {
-      let log = Log(threshold: .warning) { _, message in if !common.quiet { note("warning: \(message)") } }
-      let set = try SliceSet(sources[0], policy: skipDamaged ? .skip : .refuse, log: log)
-      return (ShardSlices(shards: set), "the set \(sources[0])")
-    }
-    guard !skipDamaged else { throw MedDINOError.invalid("--skip-damaged has an effect only on a slice set") }
-    let files = try sources.flatMap(Self.volumes)
-    return (try VolumeSlices(files: files, in: context.budget, control: control), "\(files.count) volumes")
-  }
-
-  /// A file, or the volumes of a folder by name.
-  private static func volumes(_ path: String) throws -> [String] {
-    guard FileKind.of(path) == .directory else { return [path] }
-    let names = try folderEntries(path).filter { name in [".nii", ".nii.gz"].contains { name.lowercased().hasSuffix($0) } }.sorted()
-    guard !names.isEmpty else { throw MedDINOError.invalid("\(path): no .nii or .nii.gz files in this folder") }
-    return names.map { path + "/" + $0 }
   }
 }

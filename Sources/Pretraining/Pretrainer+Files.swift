@@ -2,7 +2,7 @@ internal import Networks
 public import Platform
 internal import Tensors
 internal import Training
-internal import WeightFiles
+public import WeightFiles
 
 /// Checkpoints and exports of a run. Source: model specification 2.2, 2.3.
 extension Pretrainer {
@@ -12,6 +12,8 @@ extension Pretrainer {
     "train.saveckp_freq", "student.pretrained_weights", "student.resume_from_teacher_chkpt", "gram.ckpt", "checkpointing", "evaluation",
     "watch",
   ]
+
+  private static let method = "self-distillation"
 
   /// The step of the checkpoint that all ranks see. Throws: `.invalid` when they see different ones, `.state`.
   static func agreed(_ step: Int?, in folder: String, _ ranks: any Communicator) throws(MedDINOError) -> Int? {
@@ -39,7 +41,7 @@ extension Pretrainer {
     training["batch_size_per_gpu"] = .integer(settings.totalBatchSize)
     if settings.ranks > 1, settings.dependsOnRanks { training["ranks"] = .integer(settings.ranks) }
     sections["train"] = .object(training)
-    return .object(("method", .string("self-distillation")), ("settings", .object(sections)))
+    return .object(("method", .string(method)), ("settings", .object(sections)))
   }
 
   var state: CheckpointState {
@@ -50,7 +52,7 @@ extension Pretrainer {
     state.dataPosition = trainer.iteration
     state.owner = .object(
       ("gram_updates", .integer(trainer.gramUpdates)), ("undefined_in_row", .integer(trainer.undefinedInRow)),
-      ("source", .string(source.fingerprint)), ("settings", settings.document))
+      ("source", .string(source.fingerprint)), ("settings", settings.document), ("note", note))
     return state
   }
 
@@ -68,7 +70,7 @@ extension Pretrainer {
   /// Before networks are made: a wrong folder should say what differs, not which tensor does not fit. Throws: `.invalid`, `.format`, `.io`.
   static func checkRun(_ path: String, _ settings: PretrainingSettings, _ source: any SliceSource) throws(MedDINOError) {
     let saved = try TrainingCheckpoint(path).state
-    guard let method = saved.architecture["method"]?.stringValue, method == "self-distillation" else {
+    guard saved.architecture["method"]?.stringValue == method else {
       throw .invalid("\(path): a checkpoint of another kind of training, expected one of pretraining")
     }
     if let difference = firstDifference(saved.architecture["settings"] ?? .null, architecture(settings)["settings"] ?? .null, "") {
@@ -105,16 +107,28 @@ extension Pretrainer {
     trainer.undefinedInRow = undefined
   }
 
-  /// A copy of the checkpoint under another name. Throws: `.io`, `.outOfMemory`.
-  func save(to path: String) throws(MedDINOError) { try TrainingCheckpoint.save(state, tensors, to: path) }
+  /// A checkpoint under any name: everything that a resume needs, whole or not at all. Throws: `.io`, `.outOfMemory`, `.cancelled`.
+  public func save(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
+    try TrainingCheckpoint.save(state, tensors, to: path, control: control)
+  }
+
+  /// The settings that a saved run began with, and what its owner noted with them; nil for a checkpoint of another kind of training.
+  /// Throws: `.format`, `.io`, `.unsupported`.
+  public static func savedSettings(_ path: String) throws(MedDINOError) -> (document: JSON, note: JSON)? {
+    let state = try TrainingCheckpoint(path).state
+    guard state.architecture["method"]?.stringValue == method else { return nil }
+    guard let document = state.owner["settings"] else { throw .format("\(path): checkpoint without the settings of its run") }
+    return (document, state.owner["note"] ?? .null)
+  }
 
   /// Writes the teacher as it is now into `eval/training_<iteration>`: `teacher_checkpoint.safetensors` with the official names
   /// `teacher.backbone.…`, `teacher.dino_head.…`, `teacher.ibot_head.…`, and `backbone.safetensors` with the bare names of a released
   /// backbone.
   ///
-  /// Returns the folder. Throws: `.io`, `.outOfMemory`.
+  /// Returns the folder. Throws: `.state` for a run without a folder, `.io`, `.outOfMemory`.
   @discardableResult
   public func exportTeacher() throws(MedDINOError) -> String {
+    guard let folder else { throw .state("the run has no folder to export to") }
     let target = "\(folder)/eval/training_\(trainer.iteration)"
     try makeFolder(folder + "/eval")
     try makeFolder(target)

@@ -10,13 +10,16 @@ public import WeightFiles
 public final class Pretrainer {
   public let settings: PretrainingSettings
   public let trainer: DistillationTrainer
-  public let folder: String
-  /// Whether the run goes on from a checkpoint of its folder.
+  /// nil: nothing is written but where `save(to:)` and `exportTeacher(to:)` say.
+  public let folder: String?
+  /// Whether the run goes on from a checkpoint.
   public let isResumed: Bool
+  /// What the owner of the run keeps with its checkpoints.
+  public var note = JSON.null
   let device: any TrainingDevice
   /// Those who share the run. Every rank calls the same methods; only the first one writes.
   public let ranks: any Communicator
-  let checkpoints: CheckpointFolder
+  let checkpoints: CheckpointFolder?
   var source: any SliceSource { maker.source }
   private let tape: Tape
   let maker: CropMaker
@@ -27,13 +30,16 @@ public final class Pretrainer {
   public var watcher: (any PretrainingWatcher)?
   static let metricsName = "metrics.jsonl"
   static let settingsName = "settings.json"
+  static let checkpointName = "pretraining"
 
   /// Starts a run in `folder`, or goes on with the one that is there: its slices must be the same, its settings equal but for workers,
   /// paths and checkpoint periods.
+  ///
+  /// `given`: networks to start from that are no files. `saved`: the checkpoint to go on from; nil: the newest of the folder.
   /// Throws: `.invalid` for settings or a source that cannot be, and for a folder of another run; `.format`, `.io`, `.outOfMemory`.
   public init(
-    _ settings: PretrainingSettings, source: any SliceSource, folder: String, device: any TrainingDevice,
-    ranks: any Communicator = SoloCommunicator()
+    _ settings: PretrainingSettings, source: any SliceSource, folder: String?, given: GivenNetworks = GivenNetworks(),
+    resuming saved: String? = nil, device: any TrainingDevice, ranks: any Communicator = SoloCommunicator()
   ) throws(MedDINOError) {
     guard settings.ranks == ranks.size else {
       throw .invalid("the settings are for \(settings.ranks) processes, the run has \(ranks.size)")
@@ -47,9 +53,14 @@ public final class Pretrainer {
       source, crops: settings.crops, pixels: settings.pixels, masks: settings.masks, batchSize: settings.totalBatchSize,
       channels: encoder.inputChannels, patchSize: encoder.patchSize, seed: settings.run.seed,
       items: batchShare(of: settings.totalBatchSize, rank: ranks.rank, size: ranks.size))
-    checkpoints = try CheckpointFolder(folder, name: "pretraining", keep: settings.run.checkpointsKept)
-    if ranks.isRoot { try checkpoints.removeAbandoned() }
-    let saved = try Self.agreed(try checkpoints.steps().last, in: folder, ranks).map(checkpoints.path(step:))
+    checkpoints = try folder.map { (folder) throws(MedDINOError) in
+      try CheckpointFolder(folder, name: Self.checkpointName, keep: settings.run.checkpointsKept)
+    }
+    if ranks.isRoot { try checkpoints?.removeAbandoned() }
+    var saved = saved
+    if saved == nil, let checkpoints {
+      saved = try Self.agreed(try checkpoints.steps().last, in: checkpoints.folder, ranks).map(checkpoints.path(step:))
+    }
     isResumed = saved != nil
     let anchored = settings.losses.gram.map { !$0.usesAverage } ?? false
     let start: StartingPoint
@@ -57,7 +68,7 @@ public final class Pretrainer {
       try Self.checkRun(saved, settings, source)
       start = StartingPoint(resuming: try SafeTensorsFile(InputFile(saved)), hasGramTeacher: anchored)
     } else {
-      start = try StartingPoint(settings, in: device.budget)
+      start = try StartingPoint(settings, given, in: device.budget)
     }
     let model = try SelfDistillation(
       settings.networks, options: settings.losses, student: start.student, teacher: start.teacher, gramTeacher: start.gramTeacher,
@@ -66,12 +77,18 @@ public final class Pretrainer {
     tape = Tape(device, precision: settings.run.precision)
     if let saved { try Self.restore(trainer, from: saved, settings) }
     try ranks.checkEqual(model.studentParameters)
-    guard ranks.isRoot else {
+    guard ranks.isRoot, let folder else {
       metrics = nil
       return
     }
     metrics = try MetricsStream(folder + "/" + Self.metricsName, resumedStep: saved == nil ? nil : trainer.iteration)
     if saved == nil { try AtomicFile.write(Array((settings.document.text() + "\n").utf8), to: folder + "/" + Self.settingsName) }
+  }
+
+  /// The newest checkpoint in a run's folder; nil without one. Throws: `.io`.
+  public static func newestCheckpoint(in folder: String) throws(MedDINOError) -> String? {
+    guard FileKind.of(folder) == .directory else { return nil }
+    return try CheckpointFolder(folder, name: checkpointName).latest()
   }
 
   /// Iterations made so far.
@@ -80,11 +97,12 @@ public final class Pretrainer {
 
   /// Iterates until the run is finished or `limit` iterations of the whole run are made, and saves at the end.
   ///
-  /// A cancel saves what is reached and is thrown on. `report` sees every iteration.
+  /// A cancel saves what is reached and is thrown on. `report` sees every iteration. `savesAtLimit`: also at a limit before the end.
   /// Throws: `.cancelled`, `.state` when the loss is no number for too long, `.io` when a file cannot be written, and what the source
   /// throws.
   public func run(
-    until limit: Int? = nil, control: RunControl = RunControl(), report: ((DistillationTrainer.Report, _ seconds: Double) -> Void)? = nil
+    until limit: Int? = nil, savesAtLimit: Bool = true, control: RunControl = RunControl(),
+    report: ((DistillationTrainer.Report, _ seconds: Double) -> Void)? = nil
   ) throws(MedDINOError) {
     let end = min(limit ?? settings.run.iterations, settings.run.iterations)
     let first = trainer.iteration
@@ -94,10 +112,11 @@ public final class Pretrainer {
       while trainer.iteration < end {
         let part = Double(trainer.iteration - first) / Double(end - first)
         let shown = try control.agreed(at: part, by: ranks)
-        let (result, seconds) = try step(shown.still(at: part))
+        let next = Double(trainer.iteration + 1 - first) / Double(end - first)
+        let (result, seconds) = try step(shown.part(part, next))
         report?(result, seconds)
-        try watch(shown.still(at: part), isLast: trainer.iteration == end)
-        try keep(isLast: trainer.iteration == end)
+        try watch(shown.still(at: next), isLast: trainer.iteration == end)
+        try keep(isLast: trainer.iteration == end && (savesAtLimit || isFinished))
       }
     } catch {
       if error.kind == .cancelled, trainer.iteration > first { try save() }
@@ -105,7 +124,8 @@ public final class Pretrainer {
     }
   }
 
-  /// One iteration on the next batch, noted in the metrics. Throws: as `run`.
+  /// One iteration on the next batch, noted in the metrics. Progress goes from 0 to 1 within the control's stage; up to there a stop leaves
+  /// the run as it was. Throws: as `run`.
   @discardableResult
   public func step(_ control: RunControl = RunControl()) throws(MedDINOError) -> (report: DistillationTrainer.Report, seconds: Double) {
     let start = monotonicSeconds()
@@ -118,8 +138,11 @@ public final class Pretrainer {
     defer { tape.control = RunControl() }
     let report: DistillationTrainer.Report
     do throws(MedDINOError) {
-      report = try trainer.step(batch, seed: settings.run.seed, recompute: settings.run.recompute, on: tape)
+      report = try trainer.step(batch, seed: settings.run.seed, recompute: settings.run.recompute, on: tape) { () throws(MedDINOError) in
+        try control.update(1)
+      }
     } catch {
+      tape.reset()
       loader = nil  // the batch is made again
       throw error
     }
@@ -145,7 +168,7 @@ public final class Pretrainer {
 
   private func nextBatch(_ control: RunControl) throws(MedDINOError) -> PretrainingBatch {
     if loader == nil || loader?.position != trainer.iteration {
-      let (maker, budget, workers) = (maker, device.budget, settings.run.workers)
+      let (maker, budget, workers) = (maker, device.budget, source.isConcurrent ? settings.run.workers : 0)
       loader = try BatchLoader(from: trainer.iteration, to: settings.run.iterations, workers: workers, ahead: max(1, 2 * workers)) {
         (index, control) throws(MedDINOError) in try maker.batch(at: index, in: budget, control: control)
       }
@@ -156,7 +179,7 @@ public final class Pretrainer {
       }
       return batch
     } catch {
-      if error.kind != .cancelled { loader = nil }
+      if loader?.hasFailed == true { loader = nil }  // it would repeat its failure for ever
       throw error
     }
   }
@@ -175,20 +198,22 @@ public final class Pretrainer {
     return MetricsRecord(.step, step: report.iteration + 1, epoch: report.iteration / settings.run.epochLength, values: values)
   }
 
-  /// Saves and exports where the settings say so.
-  private func keep(isLast: Bool) throws(MedDINOError) {
+  /// Saves and exports where the settings say so, after each iteration. Nothing happens without a folder. Throws: `.io`, `.outOfMemory`.
+  public func keep(isLast: Bool) throws(MedDINOError) {
+    guard let folder else { return }
     let (run, done) = (settings.run, trainer.iteration)
     if isLast || done % run.checkpointPeriod == 0 { try save() }
     guard ranks.isRoot else { return }
-    if run.keepEvery > 0, done % run.keepEvery == 0 { try save(to: checkpoints.folder + "/kept_\(done).safetensors") }
+    if run.keepEvery > 0, done % run.keepEvery == 0 { try save(to: folder + "/kept_\(done).safetensors") }
     if (isLast && isFinished) || (run.exportPeriod > 0 && done % run.exportPeriod == 0) { try exportTeacher() }
   }
 
-  /// Puts the metrics on the disk, then a checkpoint. Throws: `.io`, `.outOfMemory`, `.state` when the ranks have drifted apart.
+  /// Puts the metrics on the disk, then a checkpoint. Nothing is written without a folder.
+  /// Throws: `.io`, `.outOfMemory`, `.state` when the ranks have drifted apart.
   public func save() throws(MedDINOError) {
     try ranks.checkEqual(trainer.model.studentParameters)
     guard ranks.isRoot else { return }
     try metrics?.sync()
-    try checkpoints.save(state, tensors)
+    try checkpoints?.save(state, tensors)
   }
 }

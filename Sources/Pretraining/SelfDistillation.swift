@@ -69,6 +69,7 @@ public final class SelfDistillation {
 
   /// Forward and backward of one batch: gradients are added to the student's parameters.
   ///
+  /// Progress goes from 0 to 1 within the tape's control, a backward taking as long as the three forwards together.
   /// Throws: `.shape`, `.invalid` for a batch of one image with KoLeo, `.outOfMemory`, `.cancelled`. Source: model specification 6.2, 6.3.
   public func accumulate(_ batch: PretrainingBatch, _ forward: Forward, on tape: Tape) throws(MedDINOError) -> DistillationLosses {
     let encoder = networks.encoder
@@ -77,7 +78,11 @@ public final class SelfDistillation {
       throw .invalid("batch of 1 image, expected at least 2: KoLeo needs a neighbour (dino.koleo_loss_weight 0 turns it off)")
     }
     tape.reset()
+    let whole = tape.control
+    defer { tape.control = whole }
+    tape.control = whole.part(0, 0.12)
     let targets = try targets(batch, forward, on: tape)
+    tape.control = whole.part(0.12, 0.42)
     func draws(_ crops: Tensor, _ group: UInt64) -> VisionTransformer.TrainingDraws? {
       forward.randomness.map {
         TrainingRandomness(seed: $0.seed, step: $0.step, group: group, rank: ranks.rank).draws(
@@ -92,7 +97,9 @@ public final class SelfDistillation {
     var losses = DistillationLosses()
     try addClassLosses(batch, features, targets, forward, to: &losses, on: tape)
     try addPatchLoss(batch, features[0], targets, to: &losses, on: tape)
+    tape.control = whole.part(0.42, 0.5)
     if let gram = options.gram { try addGramLoss(gram, batch, features[0], targets, forward, to: &losses, on: tape) }
+    tape.control = whole.part(0.5, 1)
     try tape.backward()
     return losses
   }

@@ -6,13 +6,16 @@ public protocol SliceSource: Sendable {
   var count: Int { get }
   /// Changes when the images or their numbers do: a run goes on only with those that it began with.
   var fingerprint: String { get }
-  /// Image `index` of 0..<count. Called from several threads at once; the same index always gives the same image.
+  /// False: images are asked for only by the thread that iterates, one at a time.
+  var isConcurrent: Bool { get }
+  /// Image `index` of 0..<count. Called from several threads at once where `isConcurrent`; the same index always gives the same image.
   func slice(at index: Int, in budget: MemoryBudget) throws(MedDINOError) -> PretrainingSlice
 }
 
 extension SliceSource {
   /// The number of images, where a source knows no more.
   public var fingerprint: String { "\(count) images" }
+  public var isConcurrent: Bool { true }
 }
 
 /// One image: a slice of a CT, or a picture.
@@ -41,14 +44,19 @@ public struct PretrainingSlice: Sendable {
 /// Images that a closure gives: a host's callback, or a test's.
 public struct CallbackSource: SliceSource {
   public let count: Int
+  public let fingerprint: String
+  public let isConcurrent: Bool
   private let body: @Sendable (Int, MemoryBudget) throws(MedDINOError) -> PretrainingSlice
 
-  /// Throws: `.invalid` for a count below 1.
+  /// `fingerprint`: nil is that of their number alone. Throws: `.invalid` for a count below 1.
   public init(
-    count: Int, _ body: @escaping @Sendable (Int, MemoryBudget) throws(MedDINOError) -> PretrainingSlice
+    count: Int, fingerprint: String? = nil, isConcurrent: Bool = true,
+    _ body: @escaping @Sendable (Int, MemoryBudget) throws(MedDINOError) -> PretrainingSlice
   ) throws(MedDINOError) {
     guard count >= 1 else { throw .invalid("slices are \(count), expected at least 1") }
     self.count = count
+    self.fingerprint = fingerprint ?? "\(count) images"
+    self.isConcurrent = isConcurrent
     self.body = body
   }
   public func slice(at index: Int, in budget: MemoryBudget) throws(MedDINOError) -> PretrainingSlice { try body(index, budget) }

@@ -1,7 +1,34 @@
-internal import Networks
+public import Networks
 internal import Platform
 internal import Tensors
 internal import WeightFiles
+
+/// Networks that a run starts from and that are in memory, named as a released backbone.
+public struct GivenNetworks {
+  /// The student and the teacher start as it, with new heads, instead of from files that the settings name.
+  public var backbone: (any ParameterSource)?
+  /// The anchor, instead of the file that the settings name.
+  public var gramTeacher: (any ParameterSource)?
+  public init(backbone: (any ParameterSource)? = nil, gramTeacher: (any ParameterSource)? = nil) {
+    self.backbone = backbone
+    self.gramTeacher = gramTeacher
+  }
+}
+
+/// A given backbone under `backbone.…`, everything else from another source.
+struct GivenBackbone: ParameterSource {
+  let backbone: any ParameterSource
+  let rest: any ParameterSource
+  private static let prefix = "backbone."
+
+  func contains(_ name: String) -> Bool {
+    name.hasPrefix(Self.prefix) ? backbone.contains(String(name.dropFirst(Self.prefix.count))) : rest.contains(name)
+  }
+  func parameter(_ name: String, _ shape: Shape, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
+    guard name.hasPrefix(Self.prefix) else { return try rest.parameter(name, shape, in: budget) }
+    return try backbone.parameter(String(name.dropFirst(Self.prefix.count)), shape, in: budget).asFloat32(in: budget)
+  }
+}
 
 /// The teacher of an earlier stage: of a training checkpoint, or of an exported file.
 struct TeacherFile: ParameterSource {
@@ -89,10 +116,12 @@ struct StartingPoint {
   let gramTeacher: (any ParameterSource)?
 
   /// A new run: from an earlier stage, from a backbone, or from random numbers. Throws: `.io`, `.format`, `.outOfMemory`.
-  init(_ settings: PretrainingSettings, in budget: MemoryBudget) throws(MedDINOError) {
+  init(_ settings: PretrainingSettings, _ given: GivenNetworks, in budget: MemoryBudget) throws(MedDINOError) {
     let (run, encoder) = (settings.run, settings.networks.encoder)
     let random = InitialParameters(seed: run.seed, configuration: encoder)
-    if let previous = run.previousStage {
+    if let backbone = given.backbone {
+      student = GivenBackbone(backbone: backbone, rest: random)
+    } else if let previous = run.previousStage {
       student = try TeacherFile(previous)
     } else if let backbone = run.initialBackbone {
       student = try BackboneFile(backbone, encoder, rest: random, in: budget)
@@ -100,7 +129,9 @@ struct StartingPoint {
       student = random
     }
     teacher = student
-    if let path = run.gramTeacher {
+    if let anchor = given.gramTeacher {
+      gramTeacher = GivenBackbone(backbone: anchor, rest: random)
+    } else if let path = run.gramTeacher {
       gramTeacher = Self.isTeacherFile(path) ? try TeacherFile(path) : try BackboneFile(path, encoder, rest: random, in: budget)
     } else {
       gramTeacher = run.previousStage == nil ? nil : student

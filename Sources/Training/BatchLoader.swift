@@ -16,6 +16,8 @@ public final class BatchLoader<Batch: Sendable>: @unchecked Sendable {
   public private(set) var position: Int
   /// One past the last batch.
   public let end: Int
+  /// A batch could not be made: `next` repeats its error.
+  public var hasFailed: Bool { failure != nil }
 
   /// `workers`: threads; 0 prepares a batch when it is asked for, on the consumer's thread. `ahead`: batches that may be ready or in
   /// preparation.

@@ -59,12 +59,17 @@ must "compile test_hpp" g++ -std=c++11 -g -O1 "${strict[@]}" "${flags[@]}" "$her
 # A locale with a decimal comma, where the system can make one.
 mkdir -p "$work/locale"
 if localedef -i de_DE -f UTF-8 "$work/locale/de_DE.UTF-8" >/dev/null 2>&1; then export LOCPATH=$work/locale; fi
+# Slices to pretrain on.
+mkdir -p "$work/ct"
+must "phantom to curate" "$stage/bin/meddino" phantom "$work/ct/v1.nii.gz" --single --size 48,48,6 --seed 1 --quiet
+must "slice set" "$stage/bin/meddino" curate "$work/ct" "$work/slices" --size 40 --licence "CC0" --quiet
 for name in "${tests[@]}" test_hpp; do counted "$name" "$work/$name" "$work"; done
 unset LOCPATH
 
 # The examples, on what the tests left behind.
 must "compile segment.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/segment.c" -o "$work/segment_c" "${flags[@]}" "${libs[@]}"
 must "compile learn.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/learn.c" -o "$work/learn_c" "${flags[@]}" "${libs[@]}"
+must "compile pretrain.c" gcc -std=c99 "${strict[@]}" "$root/Examples/c/pretrain.c" -o "$work/pretrain_c" "${flags[@]}" "${libs[@]}"
 must "compile segment.cpp" g++ -std=c++11 "${strict[@]}" "$root/Examples/cpp/segment.cpp" -o "$work/segment_cpp" "${flags[@]}" "${libs[@]}"
 must "compile learn.cpp" g++ -std=c++11 "${strict[@]}" "$root/Examples/cpp/learn.cpp" -o "$work/learn_cpp" "${flags[@]}" "${libs[@]}"
 must "run segment.c" "$work/segment_c" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz"
@@ -74,6 +79,8 @@ must "labels of segment.cpp" test -s "$work/labels_cpp.nii.gz"
 must "run learn.c" "$work/learn_c" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz" 3 "$work/better_c.safetensors"
 must "run learn.cpp" "$work/learn_cpp" "$work/m.safetensors" "$work/a.nii.gz" "$work/labels_c.nii.gz" 3 "$work/better_cpp.safetensors"
 must "learn.c and learn.cpp learn the same" cmp "$work/better_c.safetensors" "$work/better_cpp.safetensors"
+must "run pretrain.c" "$work/pretrain_c" "$work/slices" 2 "$work/backbone_c.safetensors"
+must "its backbone" "$stage/bin/meddino" info "$work/backbone_c.safetensors" --verify
 must "segment.c with what learn.c learned" "$work/segment_c" "$work/better_c.safetensors" "$work/a.nii.gz" "$work/learned_c.nii.gz"
 if "$work/segment_c" "$work/m.safetensors" /no/such/file.nii "$work/x.nii.gz" 2>/dev/null; then bad "segment.c accepts a missing file"; else good; fi
 
@@ -104,9 +111,10 @@ elif ! grep -qw avx2 /proc/cpuinfo; then
   echo "skipped: valgrind needs a processor with AVX2 here"
 else
   # Valgrind runs one thread at a time, so two tests share the processors.
-  names="test_training test_datasets test_training_arguments test_arguments test_volumes test_images test_features test_evaluation"
+  names="test_training test_datasets test_training_arguments test_pretraining test_pretraining_arguments test_arguments test_volumes test_images test_features test_evaluation"
   watched() { # its own folder: the tests of datasets make folders that must not be there
     mkdir -p "$work/valgrind-$1"
+    ln -s "$work/slices" "$work/valgrind-$1/slices"
     MEDDINO_SIMD=avx2 timeout 300 valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
       --errors-for-leak-kinds=definite "$work/$1" "$work/valgrind-$1" >"$work/$1.log" 2>&1
     echo $? >"$work/$1.status"

@@ -137,14 +137,17 @@ int main(void) {
   FIELD(meddino_structure_scores, iou, 56, 8)
   FIELD(meddino_structure_scores, nsd, 64, 8)
   FIELD(meddino_structure_scores, hd95_mm, 72, 8)
-  SIZE(meddino_train_options, 48)
+  SIZE(meddino_train_options, 64)
   FIELD(meddino_train_options, struct_size, 0, 8)
   FIELD(meddino_train_options, settings_json, 8, 8)
   FIELD(meddino_train_options, max_bytes, 16, 8)
   FIELD(meddino_train_options, progress, 24, 8)
   FIELD(meddino_train_options, progress_user, 32, 8)
   FIELD(meddino_train_options, cancel, 40, 8)
-  SIZE(meddino_metrics, 112)
+  FIELD(meddino_train_options, objective, 48, 4)
+  FIELD(meddino_train_options, reserved, 52, 4)
+  FIELD(meddino_train_options, gram_teacher, 56, 8)
+  SIZE(meddino_metrics, 192)
   FIELD(meddino_metrics, struct_size, 0, 8)
   FIELD(meddino_metrics, step, 8, 8)
   FIELD(meddino_metrics, epoch, 16, 8)
@@ -160,10 +163,26 @@ int main(void) {
   FIELD(meddino_metrics, seconds, 96, 8)
   FIELD(meddino_metrics, finished, 104, 4)
   FIELD(meddino_metrics, is_best, 108, 4)
+  FIELD(meddino_metrics, dino_local_loss, 112, 8)
+  FIELD(meddino_metrics, dino_global_loss, 120, 8)
+  FIELD(meddino_metrics, koleo_loss, 128, 8)
+  FIELD(meddino_metrics, ibot_loss, 136, 8)
+  FIELD(meddino_metrics, gram_loss, 144, 8)
+  FIELD(meddino_metrics, gram_weight, 152, 8)
+  FIELD(meddino_metrics, last_layer_learning_rate, 160, 8)
+  FIELD(meddino_metrics, weight_decay, 168, 8)
+  FIELD(meddino_metrics, momentum, 176, 8)
+  FIELD(meddino_metrics, teacher_temperature, 184, 8)
   SIZE(meddino_train_estimate, 24)
   FIELD(meddino_train_estimate, struct_size, 0, 8)
   FIELD(meddino_train_estimate, peak_bytes, 8, 8)
   FIELD(meddino_train_estimate, step_flops, 16, 8)
+  SIZE(meddino_slice_options, 32)
+  FIELD(meddino_slice_options, struct_size, 0, 8)
+  FIELD(meddino_slice_options, skip_damaged, 8, 4)
+  FIELD(meddino_slice_options, concurrent, 12, 4)
+  FIELD(meddino_slice_options, spacing, 16, 8)
+  FIELD(meddino_slice_options, done, 24, 8)
 #else
   printf("skipped: the table is for 64-bit pointers\n");
 #endif
@@ -173,5 +192,6 @@ int main(void) {
   CHECK(MEDDINO_E_TIMEOUT == 9 && MEDDINO_E_INTERNAL == 10);
   CHECK(MEDDINO_U8 == 1 && MEDDINO_I16 == 2 && MEDDINO_U16 == 3 && MEDDINO_I32 == 4 && MEDDINO_F32 == 5 && MEDDINO_F16 == 6);
   CHECK(MEDDINO_F64 == 7 && MEDDINO_BF16 == 8 && MEDDINO_I8 == 9 && MEDDINO_U32 == 10 && MEDDINO_I64 == 11 && MEDDINO_U64 == 12);
+  CHECK(MEDDINO_FINETUNE == 0 && MEDDINO_PRETRAIN_1 == 1 && MEDDINO_PRETRAIN_2 == 2 && MEDDINO_PRETRAIN_3 == 3);
   return check_end("test_layout");
 }

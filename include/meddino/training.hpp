@@ -10,6 +10,18 @@ struct TrainOptions : FileOptions {
   /// JSON text with the keys of `meddino finetune --print-config`; empty: the defaults.
   std::string settings;
   std::uint64_t max_bytes = 0;
+  /// MEDDINO_PRETRAIN_1 to 3 where a trainer pretrains; its settings have the keys of `meddino pretrain --print-config`.
+  std::int32_t objective = MEDDINO_FINETUNE;
+  /// The anchor of MEDDINO_PRETRAIN_2 and 3, while a trainer is made.
+  const Model *gram_teacher = nullptr;
+};
+
+/// How slices are read or handed over; see meddino_slice_options.
+struct SliceOptions {
+  bool skip_damaged = false;
+  bool concurrent = false;
+  /// mm; 0: pixels as they come.
+  double spacing = 0;
 };
 
 namespace detail {
@@ -19,11 +31,34 @@ class TrainRun : public FileRun<meddino_train_options, meddino_train_options_ini
   explicit TrainRun(const TrainOptions &options) : FileRun(options), settings_(options.settings) {
     if (!settings_.empty()) c.settings_json = settings_.c_str();
     c.max_bytes = options.max_bytes;
+    c.objective = options.objective;
+    if (options.gram_teacher != nullptr) c.gram_teacher = options.gram_teacher->get();
   }
 
  private:
   std::string settings_;
 };
+
+/// A function that hands over slices. It lives as long as what draws from it.
+struct SliceSource {
+  std::function<bool(std::int64_t, meddino_volume &)> function;
+  static std::int32_t call(void *user, std::int64_t index, meddino_volume *slice) noexcept {
+    try {
+      return static_cast<SliceSource *>(user)->function(index, *slice) ? 0 : 1;
+    } catch (...) {
+      return 1;
+    }
+  }
+};
+
+inline meddino_slice_options slice_options(const SliceOptions &options) {
+  meddino_slice_options c;
+  meddino_slice_options_init(&c, sizeof c);
+  c.skip_damaged = options.skip_damaged ? 1 : 0;
+  c.concurrent = options.concurrent ? 1 : 0;
+  c.spacing = options.spacing;
+  return c;
+}
 
 /// A function that hands over cases, and what it threw.
 struct CaseSource {
@@ -52,7 +87,7 @@ struct CaseSource {
 };
 }  // namespace detail
 
-/// Cases to train on. Those from memory have no folds: every case trains and validates.
+/// Cases to train on, or slices to pretrain on. Cases from memory have no folds: every case trains and validates.
 class Dataset {
  public:
   /// Checks a raw nnU-Net dataset folder and prepares it under `prepared`/<its name>.
@@ -71,6 +106,25 @@ class Dataset {
   static Dataset create(const Model &like) {
     Dataset dataset(like.state_);
     detail::check(meddino_dataset_create(like.get(), dataset.handle_.out()));
+    return dataset;
+  }
+  /// A folder of shards that `meddino curate` made, to pretrain on.
+  static Dataset open_slices(const Context &context, const std::string &folder, const SliceOptions &options = SliceOptions()) {
+    Dataset dataset(context.state());
+    const meddino_slice_options c = detail::slice_options(options);
+    detail::check(meddino_dataset_open_slices(context.get(), folder.c_str(), &c, dataset.handle_.out()));
+    return dataset;
+  }
+  /// `count` slices that a function fills in whenever one is needed; see meddino_dataset_from_slices. It returns false, or throws, to stop
+  /// the trainer's call, which then says that it was cancelled.
+  static Dataset from_slices(const Context &context, std::int64_t count, const std::function<bool(std::int64_t, meddino_volume &)> &next,
+                             const SliceOptions &options = SliceOptions()) {
+    Dataset dataset(context.state());
+    const meddino_slice_options c = detail::slice_options(options);
+    dataset.source_ = std::make_shared<detail::SliceSource>();
+    dataset.source_->function = next;
+    detail::check(
+        meddino_dataset_from_slices(context.get(), count, &detail::SliceSource::call, dataset.source_.get(), &c, dataset.handle_.out()));
     return dataset;
   }
   /// Prepares and keeps one case; nothing of the caller's memory is kept. The same identifier replaces a case.
@@ -97,14 +151,20 @@ class Dataset {
   /// In training order.
   std::vector<std::string> identifiers() const {
     std::vector<std::string> list;
-    for (size_t i = 0; i < count(); i++) list.push_back(meddino_dataset_case(handle_.get(), i));
+    for (size_t i = 0; i < count(); i++) {
+      const char *name = meddino_dataset_case(handle_.get(), i);
+      if (name == nullptr) break;  // slices have none
+      list.push_back(name);
+    }
     return list;
   }
   meddino_dataset *get() const noexcept { return handle_.get(); }
 
  private:
+  friend class Trainer;
   explicit Dataset(std::shared_ptr<Context::State> state) : state_(std::move(state)) {}
   std::shared_ptr<Context::State> state_;
+  std::shared_ptr<detail::SliceSource> source_;
   detail::Handle<meddino_dataset, meddino_dataset_release> handle_;
 };
 
@@ -114,6 +174,7 @@ class Trainer {
   /// start: a segmenter, a backbone or null (random weights). dataset: where batches come from; null: only `step` with a batch.
   static Trainer create(const Context &context, const Model *start, const Dataset *dataset, const TrainOptions &options = TrainOptions()) {
     Trainer trainer(context.state(), options);
+    if (dataset != nullptr) trainer.source_ = dataset->source_;
     detail::TrainRun &run = *trainer.run_;
     run.check(meddino_trainer_create(context.get(), start != nullptr ? start->get() : nullptr, dataset != nullptr ? dataset->get() : nullptr, &run.c,
                                      trainer.handle_.out()));
@@ -122,6 +183,7 @@ class Trainer {
   /// Goes on from a file that `save` wrote. dataset: the same cases, or null.
   static Trainer resume(const Context &context, const std::string &path, const Dataset *dataset, const TrainOptions &options = TrainOptions()) {
     Trainer trainer(context.state(), options);
+    if (dataset != nullptr) trainer.source_ = dataset->source_;
     detail::TrainRun &run = *trainer.run_;
     run.check(meddino_trainer_resume(context.get(), path.c_str(), dataset != nullptr ? dataset->get() : nullptr, &run.c, trainer.handle_.out()));
     return trainer;
@@ -194,6 +256,7 @@ class Trainer {
   }
   std::shared_ptr<Context::State> state_;
   std::shared_ptr<detail::TrainRun> run_;
+  std::shared_ptr<detail::SliceSource> source_;
   detail::Handle<meddino_trainer, meddino_trainer_release> handle_;
 };
 

@@ -21,7 +21,10 @@ public final class PretrainingWatch: PretrainingWatcher {
   /// Reads what the run has noted so far, and the labelled slices where the settings name some.
   /// Throws: `.io`, `.format`, and what `ProbeData.read` throws.
   public init(_ run: Pretrainer, control: RunControl = RunControl()) throws(MedDINOError) {
-    folder = run.folder
+    guard let folder = run.folder else {
+      throw .invalid("watch.every is above 0 in a run without a folder, which has no place for pictures")
+    }
+    self.folder = folder
     let watch = run.settings.watch
     labelled = try watch.probeData.map { path throws(MedDINOError) in
       try ProbeData.read(path, labels: watch.probeLabels, maximum: watch.probeSlices, in: run.budget, control: control)

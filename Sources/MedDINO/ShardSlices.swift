@@ -1,7 +1,7 @@
-import Platform
-import Pretraining
-import Slices
-import Tensors
+internal import Platform
+internal import Pretraining
+internal import Slices
+internal import Tensors
 
 /// A slice set on disk as the source of pretraining.
 struct ShardSlices: SliceSource {

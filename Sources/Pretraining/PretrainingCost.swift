@@ -1,0 +1,103 @@
+internal import Networks
+
+/// Memory and arithmetic of one iteration of pretraining, from its settings, at the largest of its resolutions. Units: bytes.
+///
+/// An estimate of the peak, to choose batch size and recomputation before anything is allocated.
+public struct PretrainingCost: Equatable, Sendable {
+  /// Student, teacher and Gram teacher.
+  public let parameters: Int
+  /// Gradients, and the two moments of AdamW.
+  public let gradients, moments: Int
+  /// What the tape keeps for the backward: activations of the blocks, of heads and logits; crops.
+  public let activations: Int
+  /// Batches that are prepared ahead.
+  public let batches: Int
+  /// Gradients of activations, packed weights and scratch memory at the worst moment.
+  public let working: Int
+  /// Floating-point operations of the forwards and the backward; a backward takes twice its forward.
+  public let flops: Double
+  public var total: Int { parameters + gradients + moments + activations + batches + working }
+
+  public init(_ settings: PretrainingSettings, threads: Int) {
+    let costs = settings.crops.resolutions.map { PretrainingSizes(settings, $0, threads: threads) }
+    let worst = costs.max { $0.activations + $0.working < $1.activations + $1.working } ?? costs[0]
+    let networks = settings.networks
+    let learned = networks.encoder.parameterCount + worst.headParameters
+    let anchors = settings.losses.gram.map { $0.usesAverage ? 0 : networks.encoder.parameterCount } ?? 0
+    parameters = (2 * learned + anchors) * 4
+    gradients = learned * 4
+    moments = learned * 8
+    activations = worst.activations * 4
+    // One in hand and those ahead of it.
+    batches = worst.batch * 4 * (settings.run.workers == 0 ? 1 : 2 * settings.run.workers + 1)
+    working = worst.working * 4 + threads << 20
+    flops = costs.map(\.flops).max() ?? 0
+  }
+}
+
+/// Numbers of elements for one resolution.
+private struct PretrainingSizes {
+  let headParameters, batch, activations, working: Int
+  let flops: Double
+
+  init(_ settings: PretrainingSettings, _ size: CropOptions.Resolution, threads: Int) {
+    let (e, networks, images) = (settings.networks.encoder, settings.networks, settings.run.batchSize)
+    let heads = [networks.dinoHead, networks.ibotHead]
+    headParameters = heads.reduce(0) { $0 + $1.parameters(dim: e.embedDim).reduce(0) { $0 + $1.shape.count } }
+    func tokens(_ side: Int) -> Int { (side / e.patchSize) * (side / e.patchSize) + e.prefixTokens }
+    func pixels(_ count: Int, _ side: Int) -> Int { count * images * e.inputChannels * side * side }
+    let (globals, locals) = (globalCropCount * images, settings.crops.localCount * images)
+    batch =
+      pixels(globalCropCount, size.global) + pixels(settings.crops.localCount, size.local)
+      + (size.gram.map { pixels(globalCropCount, $0) } ?? 0)
+    let rows = globals * tokens(size.global) + locals * tokens(size.local)
+    let kept = Double(rows) * (1 - e.dropPathRate)
+    let hidden = e.hiddenDim * (e.feedForward == .mlp ? 1 : 2)
+    let block = Int(kept) * (8 * e.embedDim + hidden + e.heads)
+    let blocks = settings.run.recompute ? e.depth * rows * e.embedDim + block : e.depth * block
+    // Half of the global crops are masked, by the mean of the ratio.
+    let masked = Int(
+      Double(globals) * settings.masks.sampleProbability * (settings.masks.ratio.lowerBound + settings.masks.ratio.upperBound) / 2
+        * Double(tokens(size.global) - e.prefixTokens))
+    let headRows = [globals + locals, masked]
+    var (logits, hiddens) = (0, 0)
+    for (head, count) in zip(heads, headRows) {
+      logits += count * head.prototypes
+      hiddens += count * (2 * head.hidden * (head.layers - 1) + 3 * head.bottleneck)
+    }
+    // The teacher's assignments, of the global crops' class tokens and of the masked patches.
+    let targets = globals * networks.dinoHead.prototypes + masked * networks.ibotHead.prototypes
+    let gramPatches = tokens(size.global) - e.prefixTokens
+    let gram = settings.losses.gram == nil ? 0 : 2 * globals * gramPatches * e.embedDim
+    activations = blocks + 4 * rows * e.embedDim + logits + hiddens + targets + gram
+    let teacherRows = globals * tokens(max(size.global, size.gram ?? 0))
+    let wide = max(3 * e.embedDim, hidden)
+    let walk = max(teacherRows, rows) * (3 * e.embedDim + 2 * wide)
+    let product = max(networks.ibotHead.prototypes * networks.ibotHead.bottleneck, e.embedDim * wide)
+    let gramMatrix = settings.losses.gram == nil ? 0 : 3 * gramPatches * gramPatches
+    working = walk + product + logits / 2 + gramMatrix
+    flops = Self.flops(settings, size, headRows: headRows)
+  }
+
+  private static func flops(_ settings: PretrainingSettings, _ size: CropOptions.Resolution, headRows: [Int]) -> Double {
+    let (e, images) = (settings.networks.encoder, settings.run.batchSize)
+    /// One forward of one crop.
+    func forward(_ side: Int) -> Double {
+      let patches = (side / e.patchSize) * (side / e.patchSize)
+      let (n, d) = (Double(patches + e.prefixTokens), Double(e.embedDim))
+      let gates = e.feedForward == .mlp ? 2.0 : 3.0
+      let linear = 2 * n * (4 * d * d + gates * d * Double(e.hiddenDim))
+      let embedding = 2 * Double(patches) * d * Double(e.inputChannels * e.patchSize * e.patchSize)
+      return Double(e.depth) * (linear + 4 * n * n * d) + embedding
+    }
+    let again = settings.run.recompute ? 4.0 : 3.0
+    let (globals, locals) = (Double(globalCropCount * images), Double(settings.crops.localCount * images))
+    var result = (again + 1) * globals * forward(size.global) + again * locals * forward(size.local)
+    if let gram = settings.losses.gram, !gram.usesAverage { result += globals * forward(size.gram ?? size.global) }
+    for (head, rows) in zip([settings.networks.dinoHead, settings.networks.ibotHead], headRows) {
+      let weights = head.parameters(dim: e.embedDim).reduce(0) { $0 + ($1.shape.rank == 2 ? $1.shape.count : 0) }
+      result += 2 * Double(weights) * (3 * Double(rows) + Double(min(rows, headRows[0])))
+    }
+    return result
+  }
+}
