@@ -122,8 +122,8 @@ extension Pretrainer {
   }
 
   /// Writes the teacher as it is now into `eval/training_<iteration>`: `teacher_checkpoint.safetensors` with the official names
-  /// `teacher.backbone.…`, `teacher.dino_head.…`, `teacher.ibot_head.…`, and `backbone.safetensors` with the bare names of a released
-  /// backbone.
+  /// `teacher.backbone.…`, `teacher.dino_head.…`, `teacher.ibot_head.…`, `teacher_checkpoint.pth` with the same for PyTorch (a mapping
+  /// "teacher"), and `backbone.safetensors` with the bare names of a released backbone.
   ///
   /// Returns the folder. Throws: `.state` for a run without a folder, `.io`, `.outOfMemory`.
   @discardableResult
@@ -145,9 +145,10 @@ extension Pretrainer {
       ("normalization", settings.pixels.normalization.rawValue),
     ]
     let backbone = settings.networks.encoder.parameters.compactMap { spec in named[prefix + spec.name].map { (spec.name, $0) } }
-    let heads = trainer.model.teacherState.filter { !$0.name.hasPrefix(prefix) }.map { ("teacher." + $0.name, $0.tensor) }
+    let teacher = backbone.map { (prefix + $0.0, $0.1) } + trainer.model.teacherState.filter { !$0.name.hasPrefix(prefix) }
     try SafeTensorsWriter.write(
-      backbone.map { ("teacher." + prefix + $0.0, $0.1) } + heads, metadata: metadata, to: target + "/teacher_checkpoint.safetensors")
+      teacher.map { ("teacher." + $0.0, $0.1) }, metadata: metadata, to: target + "/teacher_checkpoint.safetensors")
+    try TorchArchiveWriter.write([.init("teacher", teacher.map { ($0.0, $0.1) })], to: target + "/teacher_checkpoint.pth")
     try SafeTensorsWriter.write(backbone, metadata: metadata, to: target + "/backbone.safetensors")
   }
 }

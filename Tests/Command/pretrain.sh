@@ -84,8 +84,10 @@ check "pretrain" 0 "$meddino" pretrain ct "${small[@]}" -o one --json --quiet
 holds "a line per iteration" test "$(grep -c '"total_loss"' out.txt)" = 6
 holds "metrics" test "$(wc -l <one/metrics.jsonl)" = 6
 holds "a backbone" test -s one/eval/training_6/backbone.safetensors
+holds "a checkpoint for PyTorch" test -s one/eval/training_6/teacher_checkpoint.pth
 check "the backbone becomes a model" 0 "$meddino" convert one/eval/training_6/backbone.safetensors -o m.safetensors
 check "so does the teacher" 0 "$meddino" convert one/eval/training_6/teacher_checkpoint.safetensors -o t.safetensors
+check "and the one for PyTorch" 0 "$meddino" convert one/eval/training_6/teacher_checkpoint.pth -o p.safetensors
 check "info of the model" 0 "$meddino" info m.safetensors --verify --json
 holds "its encoder is the run's" grep -q '"depth": 2' out.txt
 check "a finished run has nothing to do" 0 "$meddino" pretrain ct "${small[@]}" -o one --quiet

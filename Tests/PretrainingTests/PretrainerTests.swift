@@ -145,8 +145,12 @@ private let gram = #"""
       try run.step()
       let target = try run.exportTeacher()
       let expected = numbers(run)
-      for (name, layout) in [("teacher_checkpoint", CheckpointLayout.teacher), ("backbone", .official)] {
-        let contents = try Checkpoint.open("\(target)/\(name).safetensors", in: MemoryBudget())
+      let files = [
+        ("teacher_checkpoint.safetensors", CheckpointLayout.teacher), ("teacher_checkpoint.pth", .teacher),
+        ("backbone.safetensors", .official),
+      ]
+      for (name, layout) in files {
+        let contents = try Checkpoint.open("\(target)/\(name)", in: MemoryBudget())
         #expect(contents.layout == layout)
         let parameters = try NetworkParameters.collect(run.settings.networks.encoder, from: contents)
         for spec in run.settings.networks.encoder.parameters {
