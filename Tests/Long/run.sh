@@ -8,7 +8,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 stage=$(cd "$1" && pwd)
 shift
 export PYTHONDONTWRITEBYTECODE=1
-if [ $# = 0 ] || [[ " $* " == *" kill "* ]]; then python3 "$here/kill.py" "$stage/bin/meddino"; fi
+if [ $# = 0 ] || [[ " $* " == *" kill "* ]]; then
+  python3 "$here/kill.py" "$stage/bin/meddino"
+  python3 "$here/kill_pretraining.py" "$stage/bin/meddino"
+fi
 rest=()
 for part in "$@"; do if [ "$part" != kill ]; then rest+=("$part"); fi; done
 [ $# -gt 0 ] && [ ${#rest[@]} = 0 ] || exec python3 "$here/long.py" "$stage" "${rest[@]}"
