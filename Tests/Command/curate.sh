@@ -110,6 +110,12 @@ check "pretrain on a damaged set" 2 "$meddino" pretrain hurt2 "${tiny[@]}" -o ru
 holds "the slice is named there too" grep -q 'src-000000.tar, slice 0' err.txt
 check "pretrain past the damage" 0 "$meddino" pretrain hurt2 "${tiny[@]}" -o run3 --epoch-length 40 --skip-damaged
 holds "and told what is passed over" grep -q 'warning: slice .* is passed over' err.txt
+cp -r set lacking
+rm lacking/src/src-000001.tar
+check "pretrain without a shard" 2 "$meddino" pretrain lacking "${tiny[@]}" -o run5
+holds "the shard is named" grep -q 'src-000001.tar' err.txt
+check "pretrain past the missing shard" 0 "$meddino" pretrain lacking "${tiny[@]}" -o run6 --skip-damaged
+holds "and told which is left out" grep -q 'warning: .*src-000001.tar' err.txt
 check "pretrain on an unfinished set" 1 "$meddino" pretrain x "${tiny[@]}" -o run4
 
 timeout -s INT 0.4 "$meddino" curate src stopped --size 512 --shard-slices 4 >out.txt 2>err.txt
