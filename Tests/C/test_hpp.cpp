@@ -98,6 +98,33 @@ static void training(const meddino::Context &context, const meddino::Model &mode
     CHECK(code_of([&] { pushed.step(meddino::tensor(pixels.data(), {2, 1, 32, 32}), meddino::tensor(targets.data(), {2, 32})); }) == MEDDINO_E_SHAPE);
     pushed.export_model().save(folder + "/hpp_pushed.safetensors");
   }
+  {
+    std::vector<std::int16_t> plane(40 * 44);
+    for (size_t i = 0; i < plane.size(); i++) plane[i] = static_cast<std::int16_t>(i * 37 % 400);
+    long asked = 0;
+    meddino::TrainOptions first;
+    first.objective = MEDDINO_PRETRAIN_1;
+    first.settings =
+        "{\"preset\": \"tiny\", \"student\": {\"embed_dim\": 16, \"depth\": 1, \"num_heads\": 2}, \"train\": {\"batch_size_per_gpu\": 2},"
+        " \"crops\": {\"global_crops_size\": 32, \"local_crops_size\": 16, \"local_crops_number\": 2}}";
+    const auto next = [&](std::int64_t, meddino_volume &slice) {
+      slice.dtype = MEDDINO_I16;
+      slice.dims[0] = 44, slice.dims[1] = 40;
+      slice.data = plane.data();
+      slice.data_bytes = plane.size() * sizeof plane[0];
+      return asked++ < 4;
+    };
+    const auto make = [&]() {
+      meddino::Dataset slices = meddino::Dataset::from_slices(context, 3, next);
+      CHECK(slices.count() == 3 && slices.identifiers().empty());
+      return meddino::Trainer::create(context, nullptr, &slices, first);
+    };
+    meddino::Trainer pretraining = make();  // it keeps the function
+    CHECK(pretraining.step().ibot_loss > 0 && pretraining.step().step == 2 && asked == 4);
+    CHECK(code_of([&] { pretraining.step(); }) == MEDDINO_E_CANCELLED);
+    CHECK(pretraining.export_model().info().embed_dim == 16);
+    CHECK(code_of([&] { meddino::Dataset::open_slices(context, folder + "/no_slices"); }) == MEDDINO_E_IO);
+  }
   options.settings = "{\"epochs\": 200, \"batch_size\": 2}";
   stop_at = 40, calls = 0, pause = 2;
   std::unique_ptr<meddino::Trainer> early(new meddino::Trainer(meddino::Trainer::create(context, &model, &cases, options)));

@@ -148,6 +148,37 @@ def jobs(context, model):
     raises(meddino.Error, lambda: meddino.Trainer(context, model, cases, SETTINGS, max_bytes=1000), "max_bytes", meddino.E_NOMEM)
 
 
+def pretraining(context):
+    settings = {
+        "preset": "tiny", "student": {"embed_dim": 16, "depth": 2, "num_heads": 2}, "optim": {"epochs": 2},
+        "dino": {"head_n_prototypes": 24, "head_bottleneck_dim": 8, "head_hidden_dim": 12},
+        "ibot": {"head_n_prototypes": 24, "head_bottleneck_dim": 8, "head_hidden_dim": 12},
+        "schedules": {"lr": {"warmup_epochs": 1, "freeze_last_layer_epochs": 0}, "teacher_temp": {"warmup_epochs": 1}},
+        "crops": {"global_crops_size": 32, "local_crops_size": 16, "local_crops_number": 2},
+        "train": {"batch_size_per_gpu": 2, "OFFICIAL_EPOCH_LENGTH": 2}}
+    planes = np.random.default_rng(1).normal(0, 200, (3, 40, 44)).astype(np.int16)
+    slices = meddino.Dataset.from_slices(context, 3, lambda index: planes[index], spacing=(0.9, 0.9))
+    check(len(slices) == 3 and slices.identifiers == [])
+    check(meddino.Trainer.estimate(context, None, None, settings, stage=1).peak_bytes > 10000)
+    trainer = meddino.Trainer(context, None, slices, settings, stage=1)
+    del slices  # the trainer keeps what it needs
+    gc.collect()
+    seen = list(trainer.epochs())
+    check([one.step for one in seen] == [2, 4] and seen[0].ibot_loss > 0 and np.isnan(seen[0].gram_loss) and np.isnan(seen[0].mean_dice))
+    backbone = trainer.export()
+    floats = meddino.Dataset.from_slices(context, 3, lambda index: planes[index].astype(np.float32)[::-1][::-1], spacing=(0.9, 0.9))
+    check(meddino.Trainer(context, None, floats, settings, stage=1).epoch()._replace(seconds=0) == seen[0]._replace(seconds=0))
+
+    def fails(index):
+        raise Stop("slice")
+
+    raises(Stop, meddino.Trainer(context, None, meddino.Dataset.from_slices(context, 3, fails), settings, stage=1).step, "slice")
+    raises(meddino.Error, lambda: meddino.Trainer(context, None, floats, settings, stage=2), "gram.use_loss", meddino.E_INVALID)
+    anchored = dict(settings, gram={"use_loss": True, "img_level": True})
+    check(meddino.Trainer(context, backbone, floats, anchored, stage=2, gram_teacher=backbone).step().gram_loss > 0)
+    raises(meddino.Error, lambda: meddino.Dataset.open_slices(context, FOLDER + "/none"), "none", meddino.E_IO)
+
+
 def main():
     context = meddino.Context(threads=2)
     model = meddino.Model.create(context, harness.CONFIG, 7)
@@ -155,6 +186,7 @@ def main():
     training(context, model)
     batches(context, model)
     jobs(context, model)
+    pretraining(context)
     harness.end("test_training.py")
 
 
