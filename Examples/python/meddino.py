@@ -1135,7 +1135,8 @@ class Dataset(_Handle):
     @property
     def identifiers(self) -> List[str]:
         """In training order. Slices have none."""
-        return [_text(self._library.dataset_case(self._get(), index)) or "" for index in range(len(self))]
+        names = [_text(self._library.dataset_case(self._get(), index)) for index in range(len(self))]
+        return [name for name in names if name is not None]
 
 
 class TrainingJob(Job):

@@ -1,6 +1,6 @@
 public import Platform
 public import Pretraining
-public import WeightFiles
+internal import WeightFiles
 
 /// The stages of pretraining. Source: Siméoni et al., DINOv3, arXiv:2508.10104; model specification 6, 10.3.
 public enum PretrainingStage: Int, Sendable, CaseIterable {

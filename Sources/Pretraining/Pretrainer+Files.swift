@@ -24,6 +24,18 @@ extension Pretrainer {
       "\(folder): rank 0 finds \(text(all[0])), rank \(other) \(text(all[other])), expected one folder that all ranks share")
   }
 
+  /// Removes what killed runs left half written in the folder of the checkpoints, its exports and its pictures. Throws: `.io`.
+  static func removeAbandoned(_ checkpoints: CheckpointFolder) throws(MedDINOError) {
+    let folder = checkpoints.folder
+    try checkpoints.removeAbandoned()
+    try AtomicFile.removeAbandoned(in: folder) { $0 == settingsName || $0.hasSuffix(".png") }
+    if FileKind.of(folder + "/watch") == .directory { try AtomicFile.removeAbandoned(in: folder + "/watch") { $0.hasSuffix(".png") } }
+    guard FileKind.of(folder + "/eval") == .directory else { return }
+    for export in try folderEntries(folder + "/eval") where export.hasPrefix("training_") {
+      try AtomicFile.removeAbandoned(in: "\(folder)/eval/\(export)") { $0.hasPrefix("backbone.") || $0.hasPrefix("teacher_checkpoint.") }
+    }
+  }
+
   /// What must be equal for a restore: the batch is that of all ranks, however many they are.
   static func architecture(_ settings: PretrainingSettings) -> JSON {
     var sections = settings.document.objectValue ?? JSONObject()

@@ -1,6 +1,6 @@
 public import Platform
 public import Tensors
-public import Training
+internal import Training
 public import WeightFiles
 
 /// A run of self-supervised pretraining in a folder: checkpoints, metrics, exported teachers.
@@ -56,7 +56,7 @@ public final class Pretrainer {
     checkpoints = try folder.map { (folder) throws(MedDINOError) in
       try CheckpointFolder(folder, name: Self.checkpointName, keep: settings.run.checkpointsKept)
     }
-    if ranks.isRoot { try checkpoints?.removeAbandoned() }
+    if ranks.isRoot, let checkpoints { try Self.removeAbandoned(checkpoints) }
     var saved = saved
     if saved == nil, let checkpoints {
       saved = try Self.agreed(try checkpoints.steps().last, in: checkpoints.folder, ranks).map(checkpoints.path(step:))

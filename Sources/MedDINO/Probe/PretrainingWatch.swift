@@ -1,7 +1,7 @@
 internal import Networks
 public import Platform
 public import Pretraining
-public import Probing
+internal import Probing
 internal import Reports
 internal import Tensors
 public import Training

@@ -1,5 +1,5 @@
 internal import FineTuning
-public import Imaging
+internal import Imaging
 public import Platform
 public import Probing
 internal import Segmentation
