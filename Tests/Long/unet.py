@@ -24,7 +24,7 @@ from program import meddino
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = pathlib.Path(os.environ.get("MEDDINO_DATA", ROOT.parent / "shared/data")) / "ts-abdpelvis-ct"
-ITERATIONS = 10  # updates of what both trainers call an epoch
+ITERATIONS = 50  # updates of what both trainers call an epoch
 #: A small network of the scratch recipe: patches of 8 because the CT has 3 mm voxels.
 SETTINGS = {
     "recipe": "scratch", "encoder": {"embed_dim": 192, "depth": 6, "num_heads": 6, "patch_size": 8}, "taps": [1, 3, 5],
@@ -76,6 +76,7 @@ def train_unet(folder, seconds, threads):
     with open(os.path.join(base, "nnUNetPlans.json")) as plans, open(os.path.join(base, "dataset.json")) as description:
         trainer = nnUNetTrainer({**json.load(plans), "continue_training": False}, "2d", 0, json.load(description), torch.device("cpu"))
     trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = ITERATIONS, 1
+    trainer.disable_checkpointing = True  # the time is for training
     trainer.initialize()
     trainer.on_train_start()
     trainer.network.train()
