@@ -1,6 +1,6 @@
 """Forward passes and training steps of the installed meddino beside those of peers on the same network, in turns, in one run.
 
-usage: bench.py STAGE [--threads N] [--rounds N] [--sizes 512,896] [--train-sizes 512] [--peers torch,openvino] [--output FILE]
+usage: bench.py STAGE [--threads N] [--rounds N] [--sizes 512,896] [--precisions f32,bf16] [--train-sizes 512] [--peers torch,openvino] [--output FILE]
 Every peer has a process of its own. A round is one pass of the peer, then one of meddino, each after a warm-up. A round during
 which other processes took more than 5 % of the processors is repeated while time allows; the quietest rounds count.
 """
@@ -124,11 +124,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", default="512,896")
     parser.add_argument("--train-sizes", default="512", help="sizes of the training rows (batch 1, beside torch alone); empty for none")
+    parser.add_argument("--precisions", default="f32,bf16")
     parser.add_argument("--classes", type=int, default=16)
     parser.add_argument("--peers", default="torch,openvino")
     parser.add_argument("--patience", type=float, default=12, help="seconds a row at 512 may take to find quiet rounds; more at 896")
     parser.add_argument("--output", default=str(HERE.parents[1] / "bench/results.json"))
     options = parser.parse_args()
+    precisions = options.precisions.split(",")
+    if set(precisions) - {"f32", "bf16"}:
+        parser.error(f"--precisions is {options.precisions}, expected f32, bf16 or both")
     version = subprocess.run([os.path.join(options.stage, "bin/meddino"), "--version"], capture_output=True, text=True).stdout.strip()
     load = os.getloadavg()[0]
     print(f"meddino {version}, {options.threads} threads, load {load:.1f} at the start; seconds are medians ± half the spread")
@@ -150,14 +154,14 @@ def main():
                 file = os.path.join(folder, "network.xml")
                 if name == "openvino":
                     subprocess.run(worker("convert", "f32", size, options, file), check=True, capture_output=True)
-                for precision in ("f32", "bf16"):
+                for precision in precisions:
                     add(name, size, precision, options, file)
     sizes = [int(size) for size in options.train_sizes.split(",") if size]
     if sizes and not trains(options.stage):
         print("train: skipped, this meddino bench has no --train")
         sizes = []
     for size in sizes:
-        for precision in ("f32", "bf16"):
+        for precision in precisions:
             for kind in ("train", "recompute"):
                 add("torch", size, precision, options, "-", kind)
     for row in rows:

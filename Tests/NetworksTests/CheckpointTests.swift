@@ -86,6 +86,32 @@ struct ToyWeights {
     }
   }
 
+  @Test func exportsSayWhatShapesDoNot() throws {
+    var toy = ToyWeights(ToyWeights.toy())
+    toy.tensors.removeAll { $0.0 == "rope_embed.periods" }
+    var said = toy.configuration
+    (said.normEpsilon, said.ropePrecision, said.coordinateNormalization, said.ropePeriods) = (3e-4, .bfloat16, .max, .base(50))
+    #expect(try EncoderConfiguration(inferredFrom: exported(toy, said.json.text())) == said)
+    var overrides = EncoderOverrides()
+    overrides.normEpsilon = 1e-3
+    #expect(try EncoderConfiguration(inferredFrom: exported(toy, said.json.text()), overrides).normEpsilon == 1e-3)
+    said.depth = 3
+    #expect(
+      message { _ = try EncoderConfiguration(inferredFrom: exported(toy, said.json.text())) }.contains(
+        "metadata \"architecture\" says depth 3, the tensors have 4"))
+    #expect(message { _ = try exported(toy, "{\"embed_dim\": -16}") }.contains("metadata \"architecture\": "))
+    #expect(try exported(toy, "Primus").declared == nil)
+  }
+  /// A backbone in safetensors whose metadata has an "architecture".
+  private func exported(_ toy: ToyWeights, _ architecture: String) throws -> CheckpointContents {
+    try withTemporaryFolder { folder in
+      let path = folder + "/backbone.safetensors"
+      try SafeTensorsWriter.write(
+        try toy.tensors.map { ($0.0, try Tensor($0.2, Shape($0.1), in: budget)) }, metadata: [("architecture", architecture)], to: path)
+      return try Checkpoint.open(path, in: budget)
+    }
+  }
+
   @Test func gatedNamesOfBothLibraries() throws {
     var configuration = ToyWeights.toy()
     configuration.feedForward = .swiGLU(alignment: 8)

@@ -27,7 +27,18 @@ public enum Checkpoint {
       throw .format("\(source.name): neither a PyTorch checkpoint nor a safetensors file")
     }
     let file = try SafeTensorsFile(source, in: budget)
-    return try CheckpointMapper(file, isTeacher: false, configuration: configuration, training: nil).contents()
+    return try CheckpointMapper(
+      file, isTeacher: false, configuration: configuration, declared: try declaredEncoder(file), training: nil
+    ).contents()
+  }
+
+  /// The configuration that an export of pretraining carries; nil for files of other programs, whatever they call an architecture.
+  private static func declaredEncoder(_ file: SafeTensorsFile) throws(MedDINOError) -> EncoderConfiguration? {
+    let text = file.metadata["architecture"]
+    guard let json = text.flatMap({ try? JSON.parse($0, source: "architecture") }), json["embed_dim"] != nil else { return nil }
+    do throws(MedDINOError) { return try EncoderConfiguration(json) } catch {
+      throw .format("\(file.source.name): metadata \"architecture\": \(error.message)")
+    }
   }
 
   // MARK: folders

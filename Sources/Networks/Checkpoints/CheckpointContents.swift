@@ -46,13 +46,15 @@ public struct CheckpointContents: Sendable {
   public let notes: [String]
   /// config.json of a HuggingFace or timm folder.
   public let configuration: JSON?
+  /// What a backbone that meddino exported says of itself in its metadata.
+  public let declared: EncoderConfiguration?
   public let training: NNUNetState?
 
   private let index: [String: Int]
 
   init(
     label: String, layout: CheckpointLayout, encoder: [CheckpointEntry], decoder: [CheckpointEntry] = [], unused: [String] = [],
-    notes: [String] = [], configuration: JSON? = nil, training: NNUNetState? = nil
+    notes: [String] = [], configuration: JSON? = nil, declared: EncoderConfiguration? = nil, training: NNUNetState? = nil
   ) throws(MedDINOError) {
     self.label = label
     self.layout = layout
@@ -61,6 +63,7 @@ public struct CheckpointContents: Sendable {
     self.unused = unused
     self.notes = notes
     self.configuration = configuration
+    self.declared = declared
     self.training = training
     var index: [String: Int] = [:]
     for (place, entry) in encoder.enumerated() where index.updateValue(place, forKey: entry.name) != nil {

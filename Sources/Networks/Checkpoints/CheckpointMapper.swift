@@ -11,6 +11,7 @@ struct CheckpointMapper {
   }
   let source: any WeightSource
   let configuration: JSON?
+  let declared: EncoderConfiguration?
   let training: NNUNetState?
   var names: [Name] = []
   private var isTeacher: Bool
@@ -18,10 +19,13 @@ struct CheckpointMapper {
   private var notes: [String] = []
 
   /// `isTeacher`: the tensors were under the key "teacher".
-  init(_ source: any WeightSource, isTeacher: Bool, configuration: JSON?, training: NNUNetState?) {
+  init(
+    _ source: any WeightSource, isTeacher: Bool, configuration: JSON?, declared: EncoderConfiguration? = nil, training: NNUNetState?
+  ) {
     self.source = source
     self.isTeacher = isTeacher
     self.configuration = configuration
+    self.declared = declared
     self.training = training
     clean()
   }
@@ -45,7 +49,7 @@ struct CheckpointMapper {
     if layout == .huggingFace { notes.append("HuggingFace drops RoPE periods and key biases: exact periods and zeros stand in") }
     return try CheckpointContents(
       label: source.label, layout: layout, encoder: encoder, decoder: decoder, unused: unused, notes: notes,
-      configuration: configuration, training: training)
+      configuration: configuration, declared: declared, training: training)
   }
 
   // MARK: names

@@ -19,6 +19,7 @@ extension EncoderConfiguration {
   ///
   /// MedDINOv3 and nnU-Net checkpoints get epsilon 1e-6 and bfloat16 RoPE, the released DINOv3 models 1e-5 and float32.
   /// Heads follow from the stored periods, else from config.json, else 64 channels per head (128 for the 7B).
+  /// What an export of pretraining says of itself in its metadata wins over these defaults and must fit the shapes.
   /// Throws: `.format` when the shapes contradict each other, `.unsupported` for an activation that is not known.
   /// Source: model specification 1.10 to 1.12, 2.
   public init(inferredFrom contents: CheckpointContents, _ overrides: EncoderOverrides = .init()) throws(MedDINOError) {
@@ -37,7 +38,8 @@ extension EncoderConfiguration {
     untieGlobalAndLocalClassNorm = contents.entry("local_cls_norm.weight") != nil
     if contents.entry("norm.weight") != nil, contents.entry("norm.bias") == nil { normalization = .rmsNorm }
     try applyDefaults(contents)
-    if let given = overrides.heads { heads = given } else { heads = try inferHeads(contents) }
+    if let declared = contents.declared { try take(declared, label) }
+    if let given = overrides.heads { heads = given } else if contents.declared == nil { heads = try inferHeads(contents) }
     apply(overrides)
     do throws(MedDINOError) { try validate() } catch { throw MedDINOError(.format, "\(label): \(error.message)") }
   }
@@ -84,6 +86,20 @@ extension EncoderConfiguration {
     if let activation, activation != (feedForward == .mlp ? "gelu" : "silu") {
       throw .unsupported("\(contents.label): config.json asks for the activation \"\(activation)\"")
     }
+  }
+
+  /// What shapes do not tell, from a configuration that came with the weights.
+  private mutating func take(_ declared: EncoderConfiguration, _ label: String) throws(MedDINOError) {
+    let shapes: [(String, Int, Int)] = [
+      ("embed_dim", declared.embedDim, embedDim), ("depth", declared.depth, depth), ("patch_size", declared.patchSize, patchSize),
+      ("in_chans", declared.inputChannels, inputChannels), ("n_storage_tokens", declared.storageTokens, storageTokens),
+      ("ffn_hidden", declared.hiddenDim, hiddenDim),
+    ]
+    if let (key, said, found) = shapes.first(where: { $0.1 != $0.2 }) {
+      throw .format("\(label): metadata \"architecture\" says \(key) \(said), the tensors have \(found)")
+    }
+    (heads, normEpsilon, ropePrecision) = (declared.heads, declared.normEpsilon, declared.ropePrecision)
+    (ropePeriods, coordinateNormalization) = (declared.ropePeriods, declared.coordinateNormalization)
   }
 
   private func inferHeads(_ contents: CheckpointContents) throws(MedDINOError) -> Int {
