@@ -1,4 +1,4 @@
-public import Imaging
+internal import Imaging
 public import Platform
 public import Tensors
 

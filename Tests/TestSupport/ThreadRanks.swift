@@ -1,4 +1,4 @@
-public import Platform
+internal import Platform
 public import Tensors
 
 /// Ranks that are threads of one process, for tests: every operation waits for all of them, sums go in the order of the ranks.

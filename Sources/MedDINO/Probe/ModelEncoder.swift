@@ -1,5 +1,5 @@
-public import Imaging
-public import Networks
+internal import Imaging
+internal import Networks
 public import Platform
 public import Probing
 public import Tensors
