@@ -13,11 +13,14 @@ static double dot(const float *x, const float *y, int64_t count) {
   return total;
 }
 
-/* A NaN never wins. */
+/* A NaN never wins: it compares as not greater, whatever the instruction set's maximum does with it. */
 static float largest(const float *x, int64_t count) {
   vf best = vf_set1(-INFINITY);
   int64_t i = 0;
-  for (; i + VL <= count; i += VL) best = vf_max(vf_load(x + i), best);
+  for (; i + VL <= count; i += VL) {
+    const vf v = vf_load(x + i);
+    best = vf_select(v > best, v, best);
+  }
   float top = vf_largest(best);
   for (; i < count; i++) top = x[i] > top ? x[i] : top;
   return top;
