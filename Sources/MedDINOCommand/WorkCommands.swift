@@ -2,7 +2,6 @@ import ArgumentParser
 import Datasets
 import Imaging
 import MedDINO
-import Networks
 import Platform
 import Reports
 import Tensors
@@ -125,7 +124,8 @@ struct PhantomCommand: ParsableCommand {
   private func range(_ text: String, _ option: String) throws -> ClosedRange<Double> {
     let parts = text.split(separator: ",", omittingEmptySubsequences: false).map(\.trimmed)
     let numbers = parts.compactMap { DecimalText.parse($0) }
-    guard numbers.count == parts.count, (1...2).contains(numbers.count), let low = numbers.first, let high = numbers.last, low <= high else {
+    guard numbers.count == parts.count, (1...2).contains(numbers.count), let low = numbers.first, let high = numbers.last, low <= high
+    else {
       throw MedDINOError.invalid("\(option) is \"\(text)\", expected one number or LOW,HIGH")
     }
     return low...high
@@ -138,89 +138,6 @@ struct PhantomCommand: ParsableCommand {
       throw MedDINOError.invalid("--size is \"\(size)\", expected x,y,z with x = y")
     }
     return .fixed(matrix: dims[0], slices: dims[2], seed: seed)
-  }
-}
-
-struct BenchCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Time the network's forward pass, or a training step, on this machine.")
-  @Option(help: "Rows and columns of the input.") var size = 512
-  @Option(help: "f32 or bf16.") var precision: String?
-  @Option(help: "Counted runs after one warm-up.") var runs = 5
-  @Option(help: "Output classes.") var classes = 16
-  @Option(help: "Encoder preset.") var encoder = "meddinov3_vitb16"
-  @Flag(help: "Whole training steps: forward, loss, backward, clipping and AdamW, batch 1.") var train = false
-  @Flag(help: "With --train: activations are computed again in the backward instead of kept.") var recompute = false
-  @Flag(help: "As JSON.") var json = false
-  @OptionGroup var common: CommonOptions
-
-  func run() throws {
-    try perform {
-      guard train || !recompute else { throw MedDINOError.invalid("--recompute has an effect only together with --train") }
-      guard (1...1000).contains(runs), (1...8192).contains(size) else {
-        throw MedDINOError.invalid("--runs is \(runs) and --size \(size), expected 1 to 1000 and 1 to 8192")
-      }
-      let context = try common.context()
-      let network = try EncoderConfiguration.preset(encoder)
-      let configuration = Primus.Configuration(
-        encoder: network, taps: Primus.Configuration.evenTaps(depth: network.depth), classes: classes)
-      if train { return try timeTraining(configuration, context) }
-      let primus = try Primus(
-        configuration, parameters: InitialParameters(seed: 0, configuration: network), device: context.device,
-        precision: try parsePrecision(precision))
-      let images = try Tensor([1, 1, size, size], in: context.budget)
-      var random = CounterRandom(seed: 1, purpose: "bench")
-      for index in 0..<images.count { images.floats[index] = Float(random.normal()) }
-      let workspace = Workspace(context.budget)
-      var times: [Double] = []
-      var checksum = 0.0
-      for run in 0...runs {
-        let start = monotonicSeconds()
-        let logits = try primus.logits(images, device: context.device, workspace: workspace)
-        if run > 0 { times.append(monotonicSeconds() - start) }
-        checksum = logits.value(0)
-      }
-      times.sort()
-      let cost = NetworkCost(
-        configuration, height: size, width: size, threads: context.pool.width)
-      report(times, checksum, cost.flops, context)
-    }
-  }
-
-  private func timeTraining(_ configuration: Primus.Configuration, _ context: Context) throws {
-    let bench = TrainingBench(
-      configuration: configuration, size: size, precision: try parsePrecision(precision), recompute: recompute, context: context)
-    let times = try bench.run(runs)
-    let median = times[times.count / 2]
-    if json {
-      return print(
-        JSON.object(
-          ("seconds", .number(median)), ("min_seconds", .number(times[0])), ("max_seconds", .number(times[times.count - 1])),
-          ("peak_bytes", .integer(peakResidentBytes())), ("kernels", .string(context.device.name)),
-          ("threads", .integer(context.pool.width))
-        ).text())
-    }
-    print(
-      "training step \(size) × \(size) \(precision ?? "f32")\(recompute ? ", recomputed" : ""): median \(DecimalText.fixed(median, digits: 3)) s "
-        + "(\(DecimalText.fixed(times[0], digits: 3)) to \(DecimalText.fixed(times[times.count - 1], digits: 3))), \(context.device.name), "
-        + "\(context.pool.width) threads, peak \(peakResidentBytes() >> 20) MB")
-  }
-
-  private func report(_ times: [Double], _ checksum: Double, _ flops: Double, _ context: Context) {
-    let median = times[times.count / 2]
-    if json {
-      return print(
-        JSON.object(
-          ("median_seconds", .number(median)), ("min_seconds", .number(times[0])), ("max_seconds", .number(times[times.count - 1])),
-          ("gflops", .number(flops / median / 1e9)), ("peak_rss_bytes", .integer(peakResidentBytes())), ("checksum", .number(checksum)),
-          ("kernels", .string(context.device.name)), ("threads", .integer(context.pool.width))
-        ).text())
-    }
-    print(
-      "\(size) × \(size) \(precision ?? "f32"): median \(DecimalText.fixed(median, digits: 3)) s "
-        + "(\(DecimalText.fixed(times[0], digits: 3)) to \(DecimalText.fixed(times[times.count - 1], digits: 3))), "
-        + "\(DecimalText.fixed(flops / median / 1e9, digits: 0)) GFLOP/s, \(context.device.name), \(context.pool.width) threads, "
-        + "peak \(peakResidentBytes() >> 20) MB")
   }
 }
 

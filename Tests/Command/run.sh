@@ -216,6 +216,9 @@ sed 's/\[1, 2\]/99/' pp.json >others.json
 check "a postprocessing for other labels" 2 "$meddino" convert m.safetensors -o x.safetensors --postprocessing others.json
 check "print config" 0 "$meddino" init --encoder vit_small --print-config
 check "bench" 0 "$meddino" bench --encoder vit_small --size 64 --runs 1 --json
+check "bench of pretraining" 0 "$meddino" bench --pretrain --size 32 --batch-size 2 --runs 1 --json
+holds "its loss" grep -Eq '"total_loss": ?[12][0-9]' out.txt
+check "bench of two things" 2 "$meddino" bench --train --pretrain
 
 check "no arguments" 64 "$meddino" segment
 check "missing model" 2 "$meddino" segment none.safetensors ct.nii.gz -o x.nii.gz
