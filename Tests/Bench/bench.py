@@ -1,6 +1,7 @@
-"""Forward passes and training steps of the installed meddino beside those of peers on the same network, in turns, in one run.
+"""Forward passes, training and pretraining steps of the installed meddino beside those of peers on the same network, in turns, in one run.
 
-usage: bench.py STAGE [--threads N] [--rounds N] [--sizes 512,896] [--precisions f32,bf16] [--train-sizes 512] [--peers torch,openvino] [--output FILE]
+usage: bench.py STAGE [--threads N] [--rounds N] [--sizes 512,896] [--precisions f32,bf16] [--train-sizes 512] [--ssl f32,bf16]
+                [--peers torch,openvino] [--output FILE]
 Every peer has a process of its own. A round is one pass of the peer, then one of meddino, each after a warm-up. A round during
 which other processes took more than 5 % of the processors is repeated while time allows; the quietest rounds count.
 """
@@ -21,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 TICK = os.sysconf("SC_CLK_TCK")
 QUIET = 0.05
+SSL_SIZE = 224  # pixels of the global crops of pretraining
 
 
 def busy_seconds():
@@ -41,11 +43,12 @@ def child_seconds(process=None):
 
 
 def ours(stage, size, precision, options, kind="forward"):
-    """Seconds and peak bytes of one forward pass or training step ("train", "recompute") after a warm-up."""
+    """Seconds and peak bytes of one forward pass, training step ("train", "recompute") or pretraining step ("ssl") after a warm-up."""
     command = [
         os.path.join(stage, "bin/meddino"), "bench", "--size", size, "--precision", precision, "--runs", 1, "--threads", options.threads,
-        "--classes", options.classes, "--json"]
-    command += {"forward": [], "train": ["--train"], "recompute": ["--train", "--recompute"]}[kind]
+        "--json"]
+    command += ["--pretrain"] if kind == "ssl" else ["--classes", options.classes]
+    command += {"train": ["--train"], "recompute": ["--train", "--recompute"]}.get(kind, [])
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"meddino bench: exit {done.returncode}: {done.stderr.strip()}")
@@ -55,10 +58,17 @@ def ours(stage, size, precision, options, kind="forward"):
     return result["seconds"], result["peak_bytes"]
 
 
-def trains(stage):
-    """Whether this meddino can time a training step."""
+def offers(stage, option):
+    """Whether this meddino's bench has the option."""
     done = subprocess.run([os.path.join(stage, "bin/meddino"), "bench", "--help"], capture_output=True, text=True)
-    return "--train" in done.stdout
+    return option in done.stdout
+
+
+def has_bfloat16():
+    """Whether the processor multiplies in bf16."""
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    flags = {flag for line in text.splitlines() if line.lower().startswith(("flags", "features")) for flag in line.split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16", "avx_bf16", "bf16"})
 
 
 def worker(name, precision, size, options, file):
@@ -84,9 +94,10 @@ class Peer:
 
 def compare(stage, name, size, precision, options, file, kind="forward"):
     """One row of the table."""
-    title = f"{kind}/{size}/{precision} vs {name}"
-    peer = Peer(worker(name if kind == "forward" else name + "-train", precision, size, options, file))
-    patience = options.patience * (1 if kind == "forward" else 4)
+    title = f"ssl/{precision} vs {name}" if kind == "ssl" else f"{kind}/{size}/{precision} vs {name}"
+    suffix = {"forward": "", "ssl": "-ssl"}.get(kind, "-train")
+    peer = Peer(worker(name + suffix, precision, size, options, file))
+    patience = options.patience * {"forward": 1, "ssl": 20}.get(kind, 4)
     attempts, start = [], time.time()
     while sum(share <= QUIET for share, *_ in attempts) < options.rounds:
         late = time.time() - start > patience * size * size / 512 / 512
@@ -125,6 +136,9 @@ def main():
     parser.add_argument("--sizes", default="512,896")
     parser.add_argument("--train-sizes", default="512", help="sizes of the training rows (batch 1, beside torch alone); empty for none")
     parser.add_argument("--precisions", default="f32,bf16")
+    parser.add_argument(
+        "--ssl", metavar="PRECISIONS", help="precisions of the pretraining rows (ViT-S, 4 images, 2 crops of 224 and 8 of 96 pixels, "
+        "beside torch alone): f32 by default, and bf16 where the processor has it; empty for none")
     parser.add_argument("--classes", type=int, default=16)
     parser.add_argument("--peers", default="torch,openvino")
     parser.add_argument("--patience", type=float, default=12, help="seconds a row at 512 may take to find quiet rounds; more at 896")
@@ -133,6 +147,9 @@ def main():
     precisions = options.precisions.split(",")
     if set(precisions) - {"f32", "bf16"}:
         parser.error(f"--precisions is {options.precisions}, expected f32, bf16 or both")
+    pretraining = ["f32"] + ["bf16"] * has_bfloat16() if options.ssl is None else [part for part in options.ssl.split(",") if part]
+    if set(pretraining) - {"f32", "bf16"}:
+        parser.error(f"--ssl is {options.ssl}, expected f32, bf16, both or nothing")
     version = subprocess.run([os.path.join(options.stage, "bin/meddino"), "--version"], capture_output=True, text=True).stdout.strip()
     load = os.getloadavg()[0]
     print(f"meddino {version}, {options.threads} threads, load {load:.1f} at the start; seconds are medians ± half the spread")
@@ -157,13 +174,18 @@ def main():
                 for precision in precisions:
                     add(name, size, precision, options, file)
     sizes = [int(size) for size in options.train_sizes.split(",") if size]
-    if sizes and not trains(options.stage):
+    if sizes and not offers(options.stage, "--train"):
         print("train: skipped, this meddino bench has no --train")
         sizes = []
     for size in sizes:
         for precision in precisions:
             for kind in ("train", "recompute"):
                 add("torch", size, precision, options, "-", kind)
+    if pretraining and not offers(options.stage, "--pretrain"):
+        print("ssl: skipped, this meddino bench has no --pretrain")
+        pretraining = []
+    for precision in pretraining:
+        add("torch", SSL_SIZE, precision, options, "-", "ssl")
     for row in rows:
         if row["kind"] != "forward":
             memory = row["ours_peak_bytes"] / row["peer_peak_bytes"]

@@ -1,9 +1,9 @@
 """A peer's network in a process of its own, run on request.
 
-usage: worker.py torch|torch-train|openvino f32|bf16 SIZE THREADS CLASSES FILE
-Prints "ready"; then for every line read the seconds of one forward pass (of one training step: forward, loss, backward and AdamW) and
-the peak resident bytes as JSON. "convert" in place of a peer's name writes OpenVINO's form of the network to FILE, which the openvino
-worker reads: its memory is then its own.
+usage: worker.py torch|torch-train|torch-ssl|openvino f32|bf16 SIZE THREADS CLASSES FILE
+Prints "ready"; then for every line read the seconds of one forward pass (of one training step: forward, loss, backward and AdamW; of one
+pretraining step: also the teacher's forward, clipping and moving average) and the peak resident bytes as JSON. "convert" in place of a
+peer's name writes OpenVINO's form of the network to FILE, which the openvino worker reads: its memory is then its own.
 """
 import json
 import os
@@ -50,6 +50,17 @@ def torch_train():
     return lambda: training.step(model, optimizer, image, target, bfloat16=precision == "bf16")
 
 
+def torch_ssl():
+    """A step of pretraining's first stage: ViT-S, 4 images, 2 crops of SIZE and 8 of 96 pixels, heads of ct-base, drop path 0."""
+    import distillation
+    import torch
+    torch.set_num_threads(threads)
+    images = 4
+    trainer = distillation.make(1, images)
+    batch = distillation.make_batch(images, size, 96, 8, torch.Generator().manual_seed(1))
+    return lambda: trainer.step(*batch, bfloat16=precision == "bf16")
+
+
 def convert():
     import openvino
     import network as networks
@@ -73,7 +84,7 @@ def openvino_forward():
 if peer == "convert":
     convert()
     raise SystemExit
-forward = {"torch": torch_forward, "torch-train": torch_train, "openvino": openvino_forward}[peer]()
+forward = {"torch": torch_forward, "torch-train": torch_train, "torch-ssl": torch_ssl, "openvino": openvino_forward}[peer]()
 forward()  # warm-up
 print("ready", flush=True)
 for _ in sys.stdin:
