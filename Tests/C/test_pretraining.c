@@ -74,58 +74,16 @@ static void used(void) {
 /* Every call stopped at every callback; what comes out in the end are the reference's bits. */
 static void stopped_everywhere(void) {
   tiny_watch w;
-  meddino_trainer *trainer = (void *)1;
   meddino_metrics m = tiny_metrics();
   const meddino_train_options o = tiny_stage(MEDDINO_PRETRAIN_1, TINY_PRETRAINING, &w);
-  tiny_watch_from(&w, -1);
-  OK(meddino_trainer_create(context, NULL, slices, &o, &trainer));
-  WATCHED_WELL(w);
-  meddino_trainer_release(trainer);
-  for (long k = 0, total = w.calls; k < total; k++) {
-    tiny_watch_from(&w, k);
-    FAILS(MEDDINO_E_CANCELLED, meddino_trainer_create(context, NULL, slices, &o, &trainer));
-    CHECK(trainer == NULL && w.calls == k + 1);
-  }
-  tiny_watch_from(&w, -1);
-  NEED(meddino_trainer_create(context, NULL, slices, &o, &trainer));
-  for (long k = 0; k < 1000; k++) { /* the first update */
-    tiny_watch_from(&w, k);
-    const meddino_status status = meddino_trainer_step(trainer, &m);
-    WATCHED_WELL(w);
-    if (status == MEDDINO_OK) {
-      CHECK(k > 10 && w.calls == k && w.last == 1 && m.step == 1);
-      break;
-    }
-    FAILS(MEDDINO_E_CANCELLED, status);
-    CHECK(w.calls == k + 1 && ((unsigned char *)&m)[9] == 0x5a);
-  }
+  meddino_trainer *trainer = tiny_stopped_create(context, NULL, slices, &o, &w);
+  tiny_stopped_step(trainer, &w, &m);
   source->stop_at = (int)source->calls; /* the source stops it */
   tiny_watch_from(&w, -1);
   FAILS(MEDDINO_E_CANCELLED, meddino_trainer_step(trainer, NULL));
   source->stop_at = -1;
-  long stops = 0;
-  for (long k = 1; k < 1000; k += 7) { /* the rest of the epoch */
-    tiny_watch_from(&w, k);
-    const meddino_status status = meddino_trainer_epoch(trainer, &m);
-    WATCHED_WELL(w);
-    if (status == MEDDINO_OK) break;
-    FAILS(MEDDINO_E_CANCELLED, status);
-    stops++;
-  }
-  CHECK(stops > 4 && m.epoch == 0 && m.step == 3);
-  tiny_watch_from(&w, -1);
-  OK(meddino_trainer_save(trainer, saved));
-  WATCHED_WELL(w);
-  size_t size, now;
-  unsigned char *before = tiny_bytes(saved, &size);
-  for (long k = 0, total = w.calls; k < total; k++) { /* an earlier file stays */
-    tiny_watch_from(&w, k);
-    FAILS(MEDDINO_E_CANCELLED, meddino_trainer_save(trainer, saved));
-    unsigned char *bytes = tiny_bytes(saved, &now);
-    CHECK(now == size && memcmp(bytes, before, size) == 0);
-    free(bytes);
-  }
-  free(before);
+  tiny_stopped_epoch(trainer, &w, &m, 7, 3);
+  tiny_stopped_save(trainer, &w, saved);
   tiny_watch_from(&w, -1);
   OK(meddino_trainer_epoch(trainer, &m));
   tiny_export(trainer, other);

@@ -98,4 +98,65 @@ static inline meddino_metrics tiny_metrics(void) {
   m.struct_size = sizeof m;
   return m;
 }
+
+/* A call stopped at every callback and then let through: the same for every kind of trainer. */
+static inline meddino_trainer *tiny_stopped_create(meddino_context *context, const meddino_model *start, meddino_dataset *dataset,
+                                                   const meddino_train_options *o, tiny_watch *w) {
+  meddino_trainer *trainer = (void *)1;
+  tiny_watch_from(w, -1);
+  OK(meddino_trainer_create(context, start, dataset, o, &trainer));
+  WATCHED_WELL(*w);
+  meddino_trainer_release(trainer);
+  for (long k = 0, total = w->calls; k < total; k++) {
+    tiny_watch_from(w, k);
+    FAILS(MEDDINO_E_CANCELLED, meddino_trainer_create(context, start, dataset, o, &trainer));
+    CHECK(trainer == NULL && w->calls == k + 1);
+  }
+  tiny_watch_from(w, -1);
+  NEED(meddino_trainer_create(context, start, dataset, o, &trainer));
+  return trainer;
+}
+/* The first update. */
+static inline void tiny_stopped_step(meddino_trainer *trainer, tiny_watch *w, meddino_metrics *m) {
+  for (long k = 0; k < 1000; k++) {
+    tiny_watch_from(w, k);
+    const meddino_status status = meddino_trainer_step(trainer, m);
+    WATCHED_WELL(*w);
+    if (status == MEDDINO_OK) {
+      CHECK(k > 10 && w->calls == k && w->last == 1 && m->step == 1);
+      break;
+    }
+    FAILS(MEDDINO_E_CANCELLED, status);
+    CHECK(w->calls == k + 1 && ((unsigned char *)m)[9] == 0x5a);
+  }
+}
+/* The rest of the first epoch, which ends at `step`; stopped every `stride` callbacks further. */
+static inline void tiny_stopped_epoch(meddino_trainer *trainer, tiny_watch *w, meddino_metrics *m, long stride, int64_t step) {
+  long stops = 0;
+  for (long k = 1; k < 1000; k += stride) {
+    tiny_watch_from(w, k);
+    const meddino_status status = meddino_trainer_epoch(trainer, m);
+    WATCHED_WELL(*w);
+    if (status == MEDDINO_OK) break;
+    FAILS(MEDDINO_E_CANCELLED, status);
+    stops++;
+  }
+  CHECK(stops > 4 && m->epoch == 0 && m->step == step);
+}
+/* An earlier file stays. */
+static inline void tiny_stopped_save(meddino_trainer *trainer, tiny_watch *w, const char *path) {
+  tiny_watch_from(w, -1);
+  OK(meddino_trainer_save(trainer, path));
+  WATCHED_WELL(*w);
+  size_t size, now;
+  unsigned char *before = tiny_bytes(path, &size);
+  for (long k = 0, total = w->calls; k < total; k++) {
+    tiny_watch_from(w, k);
+    FAILS(MEDDINO_E_CANCELLED, meddino_trainer_save(trainer, path));
+    unsigned char *bytes = tiny_bytes(path, &now);
+    CHECK(now == size && memcmp(bytes, before, size) == 0);
+    free(bytes);
+  }
+  free(before);
+}
 #endif
