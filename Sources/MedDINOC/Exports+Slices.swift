@@ -43,9 +43,10 @@ private func parsed(_ pointer: UnsafePointer<meddino_slice_options>?) throws(Med
   return guarded { () throws(MedDINOError) in
     let out = try required(out, "out")
     let context = try object(context, "context", Context.self)
-    let host = SliceHost(next: try required(next, "next"), user: user, done: try parsed(options).done)
-    guard (1...1 << 40).contains(count) else { throw .invalid("count is \(count), expected 1 to \(1 << 40)") }
+    let next = try required(next, "next")
     let o = try parsed(options)
+    let host = SliceHost(next: next, user: user, done: o.done)
+    guard (1...1 << 40).contains(count) else { throw .invalid("count is \(count), expected 1 to \(1 << 40)") }
     guard o.skip_damaged == 0 else { throw .invalid("options.skip_damaged is 1, expected 0: it has an effect only on a slice set") }
     let dataset = try PretrainingDataset(
       count: Int(count), spacing: o.spacing == 0 ? nil : o.spacing, isConcurrent: o.concurrent == 1, context: context

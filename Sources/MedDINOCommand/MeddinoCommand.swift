@@ -65,7 +65,6 @@ extension ParsableCommand {
       throw ExitCode(error.kind.exitCode)
     }
   }
-
 }
 
 extension MedDINOError.Kind {
