@@ -87,12 +87,15 @@ static void load_token(const ck_attention_args *args, int64_t head, int part, in
 CK_INLINE int64_t value_tiles(int64_t d) { return (d + MR - 1) / MR; }
 CK_INLINE int64_t value_row(int64_t d, int64_t tile) { return piece_start(d, value_tiles(d), tile); }
 
-static void pack_value(const ck_attention_args *args, const float *row, int64_t token, float *v) {
+/* Of V^T's tiles the first rows, and after them head_dim. */
+typedef int64_t value_rows[HEAD_MAX / MR + 2];
+
+static void pack_value(const ck_attention_args *args, const value_rows first, const float *row, int64_t token, float *v) {
   const int64_t d = args->head_dim, tokens = token_blocks(args) * BLOCK_TOKENS;
-  for (int64_t t = 0; t < value_tiles(d); t++) {
-    const int64_t r = value_row(d, t), count = value_row(d, t + 1) - r;
-    float *out = v + r * tokens + token * count;
-    for (int64_t i = 0; i < count; i++) out[i] = row[r + i];
+  for (int64_t t = 0; first[t] < d; t++) {
+    const int64_t count = first[t + 1] - first[t];
+    float *out = v + first[t] * tokens + token * count;
+    for (int64_t i = 0; i < count; i++) out[i] = row[first[t] + i];
   }
 }
 
@@ -101,13 +104,15 @@ static void pack_block_f32(const ck_attention_args *args, int64_t head, int64_t 
   float *q = (float *)packed_part(args, head, 0) + token0 * d;
   float *k = (float *)packed_part(args, head, 1) + token0 * d;
   float *v = (float *)packed_part(args, head, 2);
+  value_rows first;
+  for (int64_t t = 0; t <= value_tiles(d); t++) first[t] = value_row(d, t);
   for (int64_t t = 0; t < BLOCK_TOKENS; t++) {
     float row[HEAD_MAX], *column = q + t / NR * NR * d + t % NR;
     load_token(args, head, 0, token0 + t, row);
     for (int64_t i = 0; i < d; i++) column[i * NR] = row[i];
     load_token(args, head, 1, token0 + t, k + t * d);
     load_token(args, head, 2, token0 + t, row);
-    pack_value(args, row, token0 + t, v);
+    pack_value(args, first, row, token0 + t, v);
   }
 }
 
