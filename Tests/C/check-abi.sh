@@ -1,8 +1,10 @@
 #!/bin/bash
-# check-abi.sh LIB ABI [HEADER]: what the shared library shows and needs. Prints one line per fault and a count at the end.
+# check-abi.sh LIB ABI [HEADER]: what the shared library shows and needs, and that its header still says what abi-baseline.txt has.
+# Prints one line per fault and a count at the end.
 set -u
 lib=$1 abi=$2
-header=${3:-$(dirname "$0")/../../include/meddino.h}
+here=$(cd "$(dirname "$0")" && pwd)
+header=${3:-$here/../../include/meddino.h}
 passed=0 failed=0
 check() { # check NAME GOT EXPECTED
   if [ "$2" = "$3" ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "check-abi: $1: got \"$2\", expected \"$3\""; fi
@@ -16,6 +18,9 @@ check "functions declared" "$([ "$(echo "$declared" | wc -l)" -ge 40 ] && echo e
 check "declared but not exported" "$(comm -23 <(echo "$declared") <(echo "$exported") | tr '\n' ' ')" ""
 check "exported but not declared" "$(comm -13 <(echo "$declared") <(echo "$exported") | tr '\n' ' ')" ""
 dynamic=$(readelf -dW "$lib")
+check "symbols without the version MEDDINO_$abi" \
+  "$(nm -D --defined-only "$lib" | awk '{print $3}' | grep -v "@@MEDDINO_$abi\$" | grep -vx "MEDDINO_$abi" | tr '\n' ' ')" ""
+check "layouts, values and prototypes" "$("$here/abi.py" check "$header" "$here/abi-baseline.txt" 2>&1)" ""
 check "soname" "$(echo "$dynamic" | sed -n 's/.*SONAME.*\[\(.*\)\].*/\1/p')" "libmeddino.so.$abi"
 needed=$(echo "$dynamic" | sed -n 's/.*NEEDED.*\[\(.*\)\].*/\1/p' | tr '\n' ' ')
 check "needed libraries that a host may lack (of: $needed)" \

@@ -103,6 +103,7 @@ else
 fi
 
 counted check-abi.sh "$here/check-abi.sh" "$(readlink -f "$stage/lib/libmeddino.so")" "$(awk '/define MEDDINO_ABI_VERSION/{print $3}' "$stage/include/meddino.h")" "$stage/include/meddino.h"
+counted abi-guard.sh "$here/abi-guard.sh" "$stage/include/meddino.h"
 
 # Valgrind: the AVX2 kernels (it knows no AVX-512), leaks of any handle, reads and writes out of bounds.
 if ! command -v valgrind >/dev/null; then

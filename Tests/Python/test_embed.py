@@ -35,20 +35,22 @@ def import_is_quiet():
 
 
 def layouts():
-    """The ctypes structs against the table that the C test holds."""
-    text = open(os.path.join(ROOT, "Tests", "C", "test_layout.c")).read()
+    """The ctypes structs against the recorded layouts."""
+    with open(os.path.join(ROOT, "Tests", "C", "abi-baseline.txt")) as file:
+        lines = [line.split() for line in file]
     seen = 0
-    for line in re.findall(r"^  (SIZE|FIELD)\((.*)\)$", text, re.M):
-        parts = [part.strip() for part in line[1].split(",")]
-        name = "_" + "".join(word.capitalize() for word in parts[0].split("_")[1:])
-        struct = getattr(meddino, name)
-        if line[0] == "SIZE":
-            check(ctypes.sizeof(struct) == int(parts[1]), name)
-            fields = len(re.findall(r"FIELD\(%s," % parts[0], text))
+    for kind, name, *numbers in lines:
+        if kind not in ("struct", "field"):
+            continue
+        owner, _, member = name.partition(".")
+        struct = getattr(meddino, "_" + "".join(word.capitalize() for word in owner.split("_")[1:]))
+        if kind == "struct":
+            check(ctypes.sizeof(struct) == int(numbers[0]), name)
+            fields = sum(line[0] == "field" and line[1].startswith(owner + ".") for line in lines)
             check(len(struct._fields_) == fields, name)
         else:
-            field = getattr(struct, parts[1])
-            check(field.offset == int(parts[2]) and field.size == int(parts[3]), line[1])
+            field = getattr(struct, member)
+            check(field.offset == int(numbers[0]) and field.size == int(numbers[1]), name)
         seen += 1
     check(seen > 80)
     header = open(os.path.join(ROOT, "include", "meddino.h")).read()
