@@ -3,17 +3,19 @@ VERSION := $(shell awk '/define MEDDINO_VERSION_(MAJOR|MINOR|PATCH)/{v=v s $$3; 
 ABI     := $(shell awk '/define MEDDINO_ABI_VERSION/{print $$3}' include/meddino.h)
 PREFIX  ?= /usr/local
 DESTDIR ?=
+LIBDIR  ?= lib
+ZSHDIR  ?= share/zsh/site-functions
 DIST    := .build-dist
 LIB     := $(DIST)/release/libmeddino.so
 CLI     := $(DIST)/release/meddino-cli
-D       := $(DESTDIR)$(PREFIX)
 MULTI   := $(shell gcc -print-multiarch 2>/dev/null)
 OPENBLAS_A ?= /usr/lib/$(MULTI)/openblas-pthread/libopenblas.a
 ZLIB_A  ?= /usr/lib/$(MULTI)/libz.a
 STAGE   := $(CURDIR)/.build-stage
 MPICC   ?= mpicc
 MPI_LIB := .build-mpi/libmeddino_mpi.so
-APT     := libopenblas-dev libomp-dev zlib1g-dev pkg-config gcc g++ make
+PACKAGES ?= dist
+APT     := libopenblas-dev libomp-dev zlib1g-dev pkg-config gcc g++ make python3
 SHELL   := /bin/bash
 .DEFAULT_GOAL := all
 
@@ -24,6 +26,9 @@ setup:
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -yq $$missing; fi
+
+INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' LIBDIR='$(LIBDIR)' ZSHDIR='$(ZSHDIR)' VERSION=$(VERSION) ABI=$(ABI) \
+  LIB='$(LIB)' CLI='$(CLI)' MPI_LIB='$(MPI_LIB)'
 
 BUILD_DIST := MEDDINO_DIST=1 MEDDINO_OPENBLAS_A=$(OPENBLAS_A) MEDDINO_ZLIB_A=$(ZLIB_A) \
   swift build --disable-local-rpath --scratch-path $(DIST) -c release
@@ -57,6 +62,7 @@ test-c: stage
 	Tests/Command/pretrain.sh $(STAGE)
 	Tests/Command/curate.sh $(STAGE)
 	Tests/C/run.sh $(STAGE)
+	Tests/Install/run.sh $(STAGE)
 	Tests/Long/run.sh $(STAGE) slices
 	Tests/MPI/run.sh $(STAGE)
 
@@ -77,6 +83,10 @@ test-oracle: stage
 test-mpi: stage
 	Tests/MPI/run.sh $(STAGE)
 
+# Installing, packages, man pages, completions, CMake and pkg-config (part of `make test`).
+test-install: stage
+	Tests/Install/run.sh $(STAGE)
+
 test-long: stage
 	Tests/Long/run.sh $(STAGE)
 
@@ -86,22 +96,30 @@ bench: stage
 check-abi: lib
 	Tests/C/check-abi.sh $(LIB) $(ABI)
 
+# Writes down sizes, offsets, values and prototypes of meddino.h; refuses what would break programs (docs/abi.md).
+update-abi:
+	Tests/C/abi.py update include/meddino.h Tests/C/abi-baseline.txt
+
 stage: all
 	rm -rf $(STAGE)
 	$(MAKE) --no-print-directory install-files DESTDIR= PREFIX=$(STAGE)
 
 install: all install-files
 
+# What was built, copied to DESTDIR + PREFIX (LIBDIR and ZSHDIR lie beneath it); docs/install.md says what goes where.
 install-files:
-	install -d $(D)/lib/pkgconfig $(D)/include/meddino $(D)/bin
-	install -s -m 755 $(LIB) $(D)/lib/libmeddino.so.$(VERSION)
-	ln -sf libmeddino.so.$(VERSION) $(D)/lib/libmeddino.so.$(ABI)
-	ln -sf libmeddino.so.$(ABI) $(D)/lib/libmeddino.so
-	install -m 644 include/meddino.h include/meddino.hpp $(D)/include/
-	install -m 644 include/meddino/*.hpp $(D)/include/meddino/
-	sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),' pkgconfig/meddino.pc.in > $(D)/lib/pkgconfig/meddino.pc
-	install -s -m 755 $(CLI) $(D)/bin/meddino
-	if [ -f $(MPI_LIB) ]; then install -m 755 $(MPI_LIB) $(D)/lib/libmeddino_mpi.so; fi
+	@$(INSTALL) Install/install.sh install
+
+# Takes away what install put there, and nothing else.
+uninstall:
+	@$(INSTALL) Install/install.sh uninstall
+
+# A tarball and, where dpkg-dev is installed, Debian packages, in $(PACKAGES).
+package: all
+	@$(MAKE) --no-print-directory package-files
+
+package-files:
+	@$(INSTALL) Install/package.sh $(PACKAGES)
 
 # Phantom CTs, a small network trained on them, held-out ones segmented through the installed C library, Dice, pictures, a report.
 demo: stage
@@ -111,6 +129,7 @@ format:
 	swift format --in-place --recursive Sources Tests Package.swift
 
 clean:
-	rm -rf .build .build-dist .build-stage .build-openmp .build-mpi demo bench
+	rm -rf .build .build-dist .build-stage .build-openmp .build-mpi demo bench dist
 
-.PHONY: setup lib cli mpi all test test-golden test-c test-isa test-openmp test-oracle test-mpi test-long bench check-abi stage install install-files demo format clean
+.PHONY: setup lib cli mpi all test test-golden test-c test-isa test-openmp test-oracle test-mpi test-install test-long bench check-abi update-abi \
+  stage install install-files uninstall package package-files demo format clean
