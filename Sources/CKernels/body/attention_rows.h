@@ -79,14 +79,26 @@ CK_INLINE vf column_max(const float *s, int64_t keys, vf best) {
 /* Scores become weights 2^((s - max) factor), in place as float32 (rounded to bf16 when `rounded`); returns their
  * sum. The sum is over the unrounded weights. */
 CK_INLINE vf column_weights(float *s, int64_t keys, vf best, vf factor, const int rounded) {
-  vf sum = vf_set1(0);
-  for (int64_t i = 0; i < keys; i++, s += NR) {
-    const vf t = (vf_load(s) - best) * factor;
-    const vf p = rounded ? vf_exp2_negative_coarse(t) : vf_exp2_negative(t);
-    sum += p;
+  enum { MANY = 3 };
+  vf sums[MANY], t[MANY];
+  for (int j = 0; j < MANY; j++) sums[j] = vf_set1(0);
+  int64_t i = 0;
+  for (; i + MANY <= keys; i += MANY, s += MANY * NR) {
+    CK_UNROLL for (int j = 0; j < MANY; j++) t[j] = (vf_load(s + j * NR) - best) * factor;
+    if (rounded) vf_exp2_negative_coarse_n(MANY, t);
+    else vf_exp2_negative_n(MANY, t);
+    CK_UNROLL for (int j = 0; j < MANY; j++) {
+      sums[j] += t[j];
+      vf_store(s + j * NR, rounded ? vf_round_bf16(t[j]) : t[j]);
+    }
+  }
+  for (; i < keys; i++, s += NR) {
+    const vf x = (vf_load(s) - best) * factor;
+    const vf p = rounded ? vf_exp2_negative_coarse(x) : vf_exp2_negative(x);
+    sums[0] += p;
     vf_store(s, rounded ? vf_round_bf16(p) : p);
   }
-  return sum;
+  return sums[0] + sums[1] + sums[2];
 }
 
 #ifdef CK_HAS_DOT

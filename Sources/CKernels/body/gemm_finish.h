@@ -8,23 +8,35 @@ CK_INLINE void gemm_fetch(const ck_gemm_args *args, int64_t row0, int64_t rows, 
     for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(line + at, 1);
 }
 
-/* One vector of columns: sums[row][NR] to c. */
+/* Sums of one row's vector with what comes before the activation. */
+CK_INLINE vf gemm_biased(const ck_gemm_args *args, int64_t at, const int lanes, const float *sums, vf bias) {
+  vf v = vf_load(sums);
+  if (args->accumulate) v += vf_load_n((const float *)args->c + at, lanes);
+  return v + bias;
+}
+
+/* One vector of columns: sums[row][NR] to c. Rows go `n` at a time, so that an activation is never waited for. */
+CK_INLINE void gemm_finish_rows(const int n, const ck_gemm_args *args, int64_t row, int64_t column, const int lanes,
+                                const float *sums, vf bias, vf gamma) {
+  vf v[n];
+  FOR_N v[i] = gemm_biased(args, (row + i) * args->ldc + column, lanes, sums + i * NR, bias);
+  if (args->epilogue == CK_EPILOGUE_GELU) vf_gelu_n(n, v);
+  if (args->residual != NULL)
+    FOR_N v[i] = vf_fma(gamma, v[i], vf_load_n(args->residual + (row + i) * args->ldr + column, lanes));
+  if (args->c_type == CK_BF16)
+    FOR_N vf_store_bf16_n((uint16_t *)args->c + (row + i) * args->ldc + column, v[i], lanes);
+  else
+    FOR_N vf_store_n((float *)args->c + (row + i) * args->ldc + column, v[i], lanes);
+}
+
 CK_INLINE void gemm_finish_columns(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column,
                                    const int lanes, const float *sums) {
-  const vf zero = vf_set1(0), one = vf_set1(1);
-  const vf bias = args->bias != NULL ? vf_load_n(args->bias + column, lanes) : zero;
-  const vf gamma = args->gamma != NULL ? vf_load_n(args->gamma + column, lanes) : one;
-  for (int64_t r = 0; r < rows; r++, sums += NR) {
-    const int64_t at = (row0 + r) * args->ldc + column;
-    vf v = vf_load(sums);
-    if (args->accumulate) v += vf_load_n((const float *)args->c + at, lanes);
-    v += bias;
-    if (args->epilogue == CK_EPILOGUE_GELU) v = vf_gelu(v);
-    if (args->residual != NULL)
-      v = vf_fma(gamma, v, vf_load_n(args->residual + (row0 + r) * args->ldr + column, lanes));
-    if (args->c_type == CK_BF16) vf_store_bf16_n((uint16_t *)args->c + at, v, lanes);
-    else vf_store_n((float *)args->c + at, v, lanes);
-  }
+  enum { MANY = 3 };
+  const vf bias = args->bias != NULL ? vf_load_n(args->bias + column, lanes) : vf_set1(0);
+  const vf gamma = args->gamma != NULL ? vf_load_n(args->gamma + column, lanes) : vf_set1(1);
+  int64_t r = 0;
+  for (; r + MANY <= rows; r += MANY) gemm_finish_rows(MANY, args, row0 + r, column, lanes, sums + r * NR, bias, gamma);
+  for (; r < rows; r++) gemm_finish_rows(1, args, row0 + r, column, lanes, sums + r * NR, bias, gamma);
 }
 
 static void gemm_finish(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column, const float *sums) {

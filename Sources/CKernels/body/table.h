@@ -21,6 +21,7 @@
       .pack_bf16 = pack_bf16,                     \
       .gemm_bf16 = bf16_gemm,                     \
       .gemm_bf16_scratch = bf16_scratch,          \
+      .gemm_rows = GEMM_ROWS,                     \
       .attention_bytes = attention_bytes,         \
       .attention_scratch = attention_scratch,     \
       .attention_block = attention_block,         \

@@ -109,6 +109,7 @@ typedef struct ck_kernels {
   void (*CK_NONNULL pack_bf16)(const float *w, int64_t ldw, int64_t n, int64_t k, void *packed);
   void (*CK_NONNULL gemm_bf16)(const ck_gemm_args *args, void *scratch); /* a whole row block; any m; scratch: gemm_bf16_scratch(k) bytes */
   size_t (*CK_NONNULL gemm_bf16_scratch)(int64_t k);
+  int64_t gemm_rows; /* of both products: how many rows go through the columns together. More are cut evenly. */
   /* attention. Tasks: pack (head, block of ck_attention_block() tokens), then rows (head, block). scratch per thread. */
   size_t (*CK_NONNULL attention_bytes)(const ck_attention_args *args);
   size_t (*CK_NONNULL attention_scratch)(const ck_attention_args *args);

@@ -47,7 +47,7 @@ struct DecoderRun {
     let columns: Int
     let patch: Int
   }
-  /// Tokens that go through the wide stages together: four row tiles of the bfloat16 kernel.
+  /// Tokens that go through the wide stages together.
   static let groupTokens = 448
   private static let wideStages = 2
   private static let laneTokens = 16
@@ -150,7 +150,7 @@ struct DecoderRun {
     let n = 4 * stage.outputs
     guard let result = output.floats.baseAddress else { return }
     let target = kept ?? result
-    let tiling = ProductTiling(rows: rows, columns: n)
+    let tiling = device.tiling(rows: rows, columns: n)
     // A stage without weights was convolved before, into what is kept.
     device.forEachLane(layers[index].isEmpty ? 0 : tiling.count) { lane, task in
       let tile = tiling[task]

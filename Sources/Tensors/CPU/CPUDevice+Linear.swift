@@ -34,7 +34,7 @@ extension CPUDevice {
     guard let layer = layer as? CPUPackedLinear else { throw MedDINOError(.internal, "a weight packed for another device") }
     let rows = input.count / layer.inputs
     precondition(input.count == rows * layer.inputs && output.count == rows * layer.outputs)
-    let tiling = ProductTiling(rows: rows, columns: layer.outputs)
+    let tiling = tiling(rows: rows, columns: layer.outputs)
     let scratchBytes = productScratch(layer)
     let scratch = try budget.allocate(scratchBytes * laneCount(tiling.count), "linear scratch")
     forEachLane(tiling.count) { lane, task in

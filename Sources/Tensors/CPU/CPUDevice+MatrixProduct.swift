@@ -54,7 +54,7 @@ extension CPUDevice {
     _ left: Matrix, turned: Bool = false, rows: Int, _ panels: ProductPanels, bias: UnsafePointer<Float>? = nil,
     into target: UnsafeMutablePointer<Float>, stride: Int, adds: Bool = false, narrowest: Int = ProductTiling.narrowest
   ) throws(MedDINOError) {
-    let tiling = ProductTiling(rows: rows, columns: panels.columns, narrowest: narrowest)
+    let tiling = tiling(rows: rows, columns: panels.columns, narrowest: narrowest)
     let scratchBytes = productScratch(depth: panels.depth, panels.precision)
     let own = try scratch.buffer(scratchBytes * laneCount(tiling.count), "product scratch")
     forEachLane(tiling.count) { lane, task in

@@ -25,6 +25,11 @@ extension CPUDevice {
     }
   }
 
+  /// How a [rows, columns] product is cut into tasks for this device's kernels.
+  func tiling(rows: Int, columns: Int, narrowest: Int = ProductTiling.narrowest) -> ProductTiling {
+    ProductTiling(rows: rows, columns: columns, rowLimit: Int(kernels.gemm_rows), narrowest: narrowest)
+  }
+
   /// Bytes that the panels of `outputs` columns take.
   func packedBytes(_ outputs: Int, _ inputs: Int, _ precision: Precision) -> Int {
     switch precision {
@@ -41,11 +46,10 @@ extension CPUDevice {
 
 /// How a [rows, columns] product is cut into tasks: by shape alone.
 ///
-/// Rows in even blocks of at most `rowLimit`, the kernels' row group. Columns in ranges of at most `columnLimit`, all row
+/// Rows in even blocks of at most `rowLimit`, the row group of the instruction set's kernels. Columns in ranges of at most `columnLimit`, all row
 /// blocks of one range after the other, so that a range of a large weight is read from memory once; narrower ranges for
 /// few rows, so that there is work for every thread.
 struct ProductTiling {
-  static let rowLimit = 140
   static let columnLimit = 768
   /// The kernels address columns by whole panels; a multiple of every instruction set's panel width.
   static let columnUnit = 64
@@ -57,10 +61,10 @@ struct ProductTiling {
   private let rowBlocks: Int
   private let columnRanges: Int
 
-  init(rows: Int, columns: Int, narrowest: Int = Self.narrowest) {
+  init(rows: Int, columns: Int, rowLimit: Int, narrowest: Int = Self.narrowest) {
     self.rows = rows
     self.columns = columns
-    rowBlocks = max(1, (rows + Self.rowLimit - 1) / Self.rowLimit)
+    rowBlocks = max(1, (rows + rowLimit - 1) / rowLimit)
     let needed = (columns + Self.columnLimit - 1) / Self.columnLimit
     let wanted = min((Self.taskGoal + rowBlocks - 1) / rowBlocks, columns / narrowest)
     columnRanges = max(1, needed, wanted)
