@@ -131,7 +131,7 @@ extension PhantomAnatomy {
       if sx * sx + sy * sy < radius * radius { return muscleHU }
     }
     let (px, py, pz) = ((p.x - 12) / 62, (p.y + 14) / 15, (p.z - 18 - 0.15 * p.x) / 18)
-    if px * px + py * py + pz * pz < 1 { return bowelHU + 6 }
+    if px * px + py * py + pz * pz < 1 { return pancreasHU }
     let (cx, cy) = (side - 112, p.y - 14)
     if p.z < 12, p.z > -120, cx * cx + cy * cy < 400 {
       let content = waveOf(p.x * 0.021 + p.z * 0.017 + bowelPhase.x) + waveOf(p.y * 0.027 - p.z * 0.013 + bowelPhase.y)

@@ -18,6 +18,7 @@ struct PhantomAnatomy {
   var fatHU: Float = -103
   var bloodHU: Float = 43
   var bowelHU: Float = 32
+  var pancreasHU: Float = 38
   var boneHU: Float = 170
   var bowelPhase = BodyPoint(x: 0, y: 0, z: 0)
   /// The bend of the whole body: amplitude in mm, waves per mm, phase; each coordinate is moved by the other two.
@@ -41,10 +42,11 @@ struct PhantomAnatomy {
     ribPhase = draw(0, 1)
     domes = (draw(108, 126), draw(98, 114))
     gasLevel = draw(-85, -35)
-    muscleHU = draw(50, 60)
+    muscleHU = draw(50, 60) + options.phase.muscle
     fatHU = draw(-110, -96)
-    bloodHU = draw(38, 48)
-    bowelHU = draw(26, 40)
+    bloodHU = draw(38, 48) + options.phase.blood
+    let contents = draw(26, 40)
+    (bowelHU, pancreasHU) = (contents + options.phase.bowel, contents + 6 + options.phase.pancreas)
     boneHU = draw(130, 220)
     bowelPhase = BodyPoint(x: draw(0, 1), y: draw(0, 1), z: draw(0, 1))
     bend = BodyPoint(x: draw(2, 6), y: draw(2, 5), z: draw(2, 7))
@@ -60,7 +62,7 @@ struct PhantomAnatomy {
       stomach(&random), bladder(&random),
     ]
     for place in organs.indices {
-      let (mean, spread) = organs[place].kind.hounsfield
+      let (mean, spread) = organs[place].kind.hounsfield(options.phase)
       organs[place].hounsfield = Float(mean + spread * min(max(random.normal(), -2.5), 2.5))
       let chance = options.missingChance
       switch organs[place].kind {

@@ -29,16 +29,35 @@ enum PhantomOrganKind: Int, CaseIterable, Sendable {
     PhantomLabel(value: rawValue, name: name, rgba: rgba, snomed: snomed)
   }
 
-  /// HU without contrast medium: mean over patients and spread between patients.
-  var hounsfield: (mean: Double, spread: Double) {
-    switch self {
-    case .liver: (57, 6)
-    case .spleen: (51, 5)
-    case .rightKidney, .leftKidney: (36, 5)
-    case .stomach: (36, 8)
-    case .gallbladder: (12, 5)
-    case .aorta: (43, 5)
-    case .bladder: (8, 4)
+  /// HU: mean over patients and spread between patients.
+  func hounsfield(_ phase: PhantomPhase) -> (mean: Double, spread: Double) {
+    switch (self, phase) {
+    case (.liver, .native): (57, 6)
+    case (.spleen, .native): (51, 5)
+    case (.rightKidney, .native), (.leftKidney, .native): (36, 5)
+    case (.aorta, .native): (43, 5)
+    case (.liver, .portalVenous): (108, 10)
+    case (.spleen, .portalVenous): (118, 10)
+    case (.rightKidney, .portalVenous), (.leftKidney, .portalVenous): (175, 15)
+    case (.aorta, .portalVenous): (150, 12)
+    case (.stomach, _): (36, 8)
+    case (.gallbladder, _): (12, 5)
+    case (.bladder, _): (8, 4)
     }
   }
+}
+
+/// When the scan was made.
+public enum PhantomPhase: String, CaseIterable, Sendable {
+  /// Without contrast medium: the organs differ by a few HU.
+  case native
+  /// About 70 s after an injection, as most abdominal CTs are: liver, spleen, pancreas, kidneys and vessels are brighter than the rest,
+  /// but hardly differ from one another or from bone marrow.
+  case portalVenous = "venous"
+
+  /// What contrast medium adds. Units: HU.
+  var blood: Float { self == .native ? 0 : 107 }
+  var muscle: Float { self == .native ? 0 : 8 }
+  var bowel: Float { self == .native ? 0 : 14 }
+  var pancreas: Float { self == .native ? 0 : 60 }
 }

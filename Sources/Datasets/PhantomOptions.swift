@@ -33,6 +33,7 @@ public struct PhantomOptions: Sendable {
   public var missingChance = 0.1
   /// Standard deviation of the noise. Units: HU.
   public var noise = 10.0...20.0
+  public var phase = PhantomPhase.native
   /// How many organs are labelled, in the order of `Phantom.labels`; the others are there but background.
   public var labelCount = 8
 

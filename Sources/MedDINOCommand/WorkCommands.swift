@@ -83,6 +83,7 @@ struct PhantomCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Fixed size x,y,z with x = y, instead of varying ones.", valueName: "size")) var size: String?
   @Option(help: ArgumentHelp("Standard deviation of the noise in HU: one for all cases, or LOW,HIGH; 10,20 by default.", valueName: "HU"))
   var noise: String?
+  @Option(help: "native (no contrast medium) or venous.") var phase = "native"
   @Flag(help: "One image of the fixed size (and with --labels its label map) instead of a dataset.") var single = false
   @Option(help: "With --single: label map to write.") var labels: String?
   @Flag(help: "All files in LPS order instead of varying orientations.") var lps = false
@@ -99,6 +100,10 @@ struct PhantomCommand: ParsableCommand {
       options.testCases = testCases
       if lps { options.orientations = [.lps] }
       if let noise { options.noise = try range(noise, "--noise") }
+      guard let phase = PhantomPhase(rawValue: phase) else {
+        throw MedDINOError.invalid("--phase is \"\(phase)\", expected \(PhantomPhase.allCases.map(\.rawValue).joined(separator: " or "))")
+      }
+      options.phase = phase
       guard single || labels == nil else { throw MedDINOError.invalid("--labels has an effect only together with --single") }
       if single {
         try checkOutputs([("destination", destination, imageEndings), ("--labels", labels, imageEndings)], inputs: [])
