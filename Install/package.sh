@@ -2,7 +2,8 @@
 # package.sh FOLDER, called by make: a tarball that runs from wherever it is unpacked and, where dpkg-dev is installed, Debian packages:
 # libmeddino1 (the library), libmeddino-dev (headers, links, pkg-config, CMake, examples), meddino (the program, alone).
 # Variables: those of install.sh; SOURCE_DATE_EPOCH (else the last commit's time), by which the same files give the same packages;
-# DEBFULLNAME, DEBEMAIL (else the last commit's author); REVISION (1); COMPRESSION (xz, of dpkg-deb); LEVEL (9, of gzip); ONLY=tar or deb.
+# DEBFULLNAME, DEBEMAIL (else the last commit's author, else the user); REVISION (1); COMPRESSION (xz, of dpkg-deb); LEVEL (9, of
+# gzip); ONLY=tar or deb.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
@@ -13,7 +14,8 @@ umask 022
 commit() { git -C "$root" log -1 --format="$1" 2>/dev/null || true; }
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(commit %ct)}
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(date +%s)}
-maintainer="${DEBFULLNAME:-$(commit %an)} <${DEBEMAIL:-$(commit %ae)}>"
+name=${DEBFULLNAME:-$(commit %an)} mail=${DEBEMAIL:-$(commit %ae)}
+maintainer="${name:-$(id -un)} <${mail:-$(id -un)@$(uname -n)}>"
 archive=(--sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=gnu)
 
 tarball() {
