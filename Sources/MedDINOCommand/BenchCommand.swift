@@ -9,10 +9,12 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Time the network's forward pass, or a training step, on this machine.")
   @Option(help: "Rows and columns of the input, 512 by default; with --pretrain of the global crops, 224 by default.") var size: Int?
-  @Option(help: "f32 or bf16.") var precision: String?
+  @Option(help: "f32 or bf16.", completion: .list(["f32", "bf16"])) var precision: String?
   @Option(help: "Counted runs after one warm-up.") var runs = 5
   @Option(help: "Output classes, 16 by default.") var classes: Int?
-  @Option(help: "Encoder preset; meddinov3_vitb16 by default, with --pretrain vit_small.") var encoder: String?
+  @Option(
+    help: "Encoder preset; meddinov3_vitb16 by default, with --pretrain vit_small.", completion: .list(EncoderConfiguration.presetNames))
+  var encoder: String?
   @Option(help: "With --pretrain: images of a step, 4 by default.") var batchSize: Int?
   @Flag(help: "Whole training steps: forward, loss, backward, clipping and AdamW, batch 1.") var train = false
   @Flag(

@@ -12,12 +12,15 @@ struct CrossvalCommand: ParsableCommand {
       were validated as one file, which carries the postprocessing for `meddino segment --postprocess`.
       """)
 
-  @Argument(help: "Folders of the folds' runs.") var runs: [String]
-  @Option(name: [.short, .long], help: ArgumentHelp("Folder to write into.", valueName: "folder")) var output: String
-  @Option(help: ArgumentHelp("Model file to write, .safetensors: the folds' models as one ensemble.", valueName: "file")) var ensemble:
-    String?
-  @Option(help: "f32, or bf16 for half the size of the ensemble.") var precision: String?
-  @Option(help: ArgumentHelp("Prepared dataset; where the runs found it by default.", valueName: "folder")) var dataset: String?
+  @Argument(help: "Folders of the folds' runs.", completion: .directory) var runs: [String]
+  @Option(name: [.short, .long], help: ArgumentHelp("Folder to write into.", valueName: "folder"), completion: .directory)
+  var output: String
+  @Option(
+    help: ArgumentHelp("Model file to write, .safetensors: the folds' models as one ensemble.", valueName: "file"), completion: .file())
+  var ensemble: String?
+  @Option(help: "f32, or bf16 for half the size of the ensemble.", completion: .list(["f32", "bf16"])) var precision: String?
+  @Option(help: ArgumentHelp("Prepared dataset; where the runs found it by default.", valueName: "folder"), completion: .directory)
+  var dataset: String?
   @Flag(help: "Leave out cases that no run has validated instead of refusing.") var partial = false
   @Flag(help: "Overlap only: no NSD and no HD95.") var noSurfaces = false
   @Flag(help: "Print the results as JSON.") var json = false

@@ -14,7 +14,9 @@ struct CurateCommand: ParsableCommand {
       published layout (see --list-sources). A run that was stopped goes on where it was when the same command is given again. \
       With --check the only argument is a set, of which every byte is read.
       """)
-  @Argument(help: ArgumentHelp("Source folders, then the folder of the set; with --check the set.", valueName: "source... dest"))
+  @Argument(
+    help: ArgumentHelp("Source folders, then the folder of the set; with --check the set.", valueName: "source... dest"),
+    completion: .directory)
   var paths: [String] = []
   @Flag(help: "List the public sources of CT-3M with their layouts and licences.") var listSources = false
   @Flag(help: "Check a set, and time reading it.") var check = false

@@ -8,7 +8,9 @@ import Slices
 struct CurateRuleOptions: ParsableArguments {
   @Option(help: ArgumentHelp("In-plane spacing in mm, or \"keep\".", valueName: "mm")) var spacing = "0.45"
   @Option(help: ArgumentHelp("Rows and columns of a slice, or \"keep\" for what the spacing gives.", valueName: "n")) var size = "256"
-  @Option(help: ArgumentHelp("To that size: resize (the whole field of view) or crop (about the centre).", valueName: "how"))
+  @Option(
+    help: ArgumentHelp("To that size: resize (the whole field of view) or crop (about the centre).", valueName: "how"),
+    completion: .list(["resize", "crop"]))
   var fit = "resize"
   @Option(help: ArgumentHelp("HU range, low,high.", valueName: "range")) var clip = "-1000,1000"
   @Option(help: ArgumentHelp("A slice with a smaller part of its pixels above -500 HU is empty.", valueName: "part")) var body = 0.02
@@ -51,12 +53,13 @@ struct CurateRuleOptions: ParsableArguments {
 /// What stays out of a set, and what it says about its origin.
 struct CurateContentOptions: ParsableArguments {
   @Option(
-    help: ArgumentHelp("Text file with names of volumes to keep out, one a line, as name or part/name; repeatable.", valueName: "file"))
+    help: ArgumentHelp("Text file with names of volumes to keep out, one a line, as name or part/name; repeatable.", valueName: "file"),
+    completion: .file())
   var exclude: [String] = []
   @Option(
     help: ArgumentHelp(
       "Image or folder of images whose slices must not be in the set under any name, as benchmark test cases; repeatable.",
-      valueName: "path")) var excludeImages: [String] = []
+      valueName: "path"), completion: .file()) var excludeImages: [String] = []
   @Flag(help: "Leave out volumes that cannot be read, naming them, instead of failing.") var skipBad = false
   @Option(help: ArgumentHelp("Licence to record.", valueName: "text")) var licence: String?
   @Option(help: ArgumentHelp("Title to record.", valueName: "text")) var title: String?

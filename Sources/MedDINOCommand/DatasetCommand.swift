@@ -13,13 +13,15 @@ struct DatasetCommand: ParsableCommand {
       segmentation-0.nii (or MSD Task03_Liver). The dataset folder is made in DEST, with labels, reader and a note on which cases \
       CT-3M contains. An interrupted run goes on where it stopped.
       """)
-  @Argument(help: "amos22, btcv, kits23 or lits.") var benchmark: String
-  @Argument(help: "Folder as published.") var source: String
-  @Argument(help: ArgumentHelp("Folder the dataset folder is made in.", valueName: "dest")) var destination: String
+  @Argument(help: "amos22, btcv, kits23 or lits.", completion: .list(["amos22", "btcv", "kits23", "lits"])) var benchmark: String
+  @Argument(help: "Folder as published.", completion: .directory) var source: String
+  @Argument(help: ArgumentHelp("Folder the dataset folder is made in.", valueName: "dest"), completion: .directory) var destination: String
   @Flag(help: "Hard links instead of copies; .nii files are compressed all the same.") var link = false
   @Flag(help: "LiTS: the liver with its tumours as a region instead of plain labels.") var regions = false
   @Flag(help: "AMOS22: train on its training list and validate on its validation list, as the only split.") var publishedSplit = false
-  @Option(help: ArgumentHelp("A splits_final.json to use instead of the folds that training makes.", valueName: "file")) var splits: String?
+  @Option(
+    help: ArgumentHelp("A splits_final.json to use instead of the folds that training makes.", valueName: "file"), completion: .file())
+  var splits: String?
   @Flag(help: "Print what was done as JSON.") var json = false
   @OptionGroup var common: CommonOptions
 

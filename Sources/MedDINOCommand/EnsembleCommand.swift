@@ -9,9 +9,9 @@ struct EnsembleCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ensemble", abstract: "Average probability maps of different models into one label map.",
     discussion: "Folds of one model are better averaged by \"convert\", which needs no probability maps.")
-  @Argument(help: "Probability maps, as segment --probabilities writes them.") var maps: [String]
-  @Option(name: [.short, .long], help: "Label map to write, .nii or .nii.gz.") var output: String
-  @Option(help: ArgumentHelp("Labels or regions of the maps' channels.", valueName: "dataset.json")) var labels: String
+  @Argument(help: "Probability maps, as segment --probabilities writes them.", completion: .file()) var maps: [String]
+  @Option(name: [.short, .long], help: "Label map to write, .nii or .nii.gz.", completion: .file()) var output: String
+  @Option(help: ArgumentHelp("Labels or regions of the maps' channels.", valueName: "dataset.json"), completion: .file()) var labels: String
   @OptionGroup var common: CommonOptions
 
   func run() throws {

@@ -14,15 +14,16 @@ struct EvaluateCommand: ParsableCommand {
       reference do not count. The last line is the mean over all labels; it is undefined (–) when a label of --labels is in no case.
       """)
 
-  @Argument(help: "Folder of predicted label maps, or one file.") var prediction: String
-  @Argument(help: "Folder of references, or one file.") var reference: String
+  @Argument(help: "Folder of predicted label maps, or one file.", completion: .file()) var prediction: String
+  @Argument(help: "Folder of references, or one file.", completion: .file()) var reference: String
   @OptionGroup var cases: CaseOptions
   @Option(help: ArgumentHelp("Distance in mm up to which surfaces count as equal.", valueName: "mm")) var nsdTolerance = 1.0
   @Flag(help: "Overlap only: no NSD and no HD95.") var noSurfaces = false
-  @Option(help: "nnU-Net's summary.json to write.") var summary: String?
-  @Option(help: "MedDINOv3's table to write, .csv.") var csv: String?
-  @Option(help: "Report to write: one .html file with tables, plots and pictures of the worst cases.") var report: String?
-  @Option(help: "Images that the report shows under the contours: a folder, or one file.") var images: String?
+  @Option(help: "nnU-Net's summary.json to write.", completion: .file()) var summary: String?
+  @Option(help: "MedDINOv3's table to write, .csv.", completion: .file()) var csv: String?
+  @Option(help: "Report to write: one .html file with tables, plots and pictures of the worst cases.", completion: .file())
+  var report: String?
+  @Option(help: "Images that the report shows under the contours: a folder, or one file.", completion: .file()) var images: String?
   @Option(help: "Cases with pictures in the report.") var worst = 4
   @Flag(help: "Print the results as JSON.") var json = false
   @Option(help: "Cases at work at once; each needs memory for its volumes.") var jobs = 1
@@ -115,10 +116,12 @@ struct EvaluateCommand: ParsableCommand {
 struct CaseOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Labels, regions, ignore label and file ending of a dataset; without it every value found counts.", valueName: "dataset.json"))
+      "Labels, regions, ignore label and file ending of a dataset; without it every value found counts.", valueName: "dataset.json"),
+    completion: .file())
   var labels: String?
   @Option(
-    help: ArgumentHelp("A further folder of predictions, evaluated jointly (cross-validation); may be repeated.", valueName: "folder"))
+    help: ArgumentHelp("A further folder of predictions, evaluated jointly (cross-validation); may be repeated.", valueName: "folder"),
+    completion: .directory)
   var also: [String] = []
   @Flag(help: "Leave out references without a prediction instead of refusing them.") var partial = false
 

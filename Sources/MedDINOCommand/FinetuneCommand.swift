@@ -2,6 +2,7 @@ import ArgumentParser
 import FineTuning
 import Glibc
 import MedDINO
+import Networks
 import Platform
 import Tensors
 import WeightFiles
@@ -19,16 +20,22 @@ struct FinetuneCommand: ParsableCommand {
       Every option is a key of the JSON that --config reads and --print-config writes: --batch-size is "batch_size".
       """)
 
-  @Argument(help: "Prepared dataset folder, or its number or name under nnUNet_preprocessed; not needed by --print-config.") var dataset:
-    String?
-  @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder")) var output: String?
+  @Argument(
+    help: "Prepared dataset folder, or its number or name under nnUNet_preprocessed; not needed by --print-config.", completion: .directory)
+  var dataset: String?
+  @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder"), completion: .directory) var output: String?
   @Option(help: "Fold number, or all; 0 by default.") var fold: String?
-  @Option(help: "Recipe: \(Recipe.presets.map { $0.aliases.first ?? $0.name }.joined(separator: ", ")), or a trainer's class name.")
+  @Option(
+    help: "Recipe: \(Recipe.presets.map { $0.aliases.first ?? $0.name }.joined(separator: ", ")), or a trainer's class name.",
+    completion: .list(Recipe.presets.map { $0.aliases.first ?? $0.name }))
   var recipe: String?
-  @Option(help: ArgumentHelp("Weights to start from: a backbone of any layout, or a model; random without.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Weights to start from: a backbone of any layout, or a model; random without.", valueName: "file"),
+    completion: .file())
   var backbone: String?
-  @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file")) var config: String?
-  @Option(help: "Encoder preset, for a start from random weights.") var encoder: String?
+  @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file"), completion: .file()) var config: String?
+  @Option(help: "Encoder preset, for a start from random weights.", completion: .list(EncoderConfiguration.presetNames))
+  var encoder: String?
   @Option(help: ArgumentHelp("Blocks to tap, comma-separated.", valueName: "list")) var taps: String?
   @Option(help: "Epochs.") var epochs: Int?
   @Option(help: "Updates of an epoch.") var iterations: Int?
@@ -44,7 +51,7 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Factor from an encoder layer's learning rate to that of the one below.") var layerDecay: Double?
   @Option(help: "Share of a batch that must show foreground.") var oversample: Double?
   @Option(help: ArgumentHelp("What learns: full, frozen, last:BLOCKS, lora:RANK[:ALPHA] or decoder.", valueName: "way")) var adapt: String?
-  @Option(help: "f32, or bf16 for products in bf16.") var precision: String?
+  @Option(help: "f32, or bf16 for products in bf16.", completion: .list(["f32", "bf16"])) var precision: String?
   @Flag(help: "Compute activations again in the backward instead of keeping them: less memory, more time.") var recompute = false
   @Flag(help: "No augmentation.") var noAugmentation = false
   @Flag(
@@ -246,9 +253,11 @@ struct VolumeOptions: ParsableArguments {
   @Flag(help: "Only segment and evaluate the validation cases of the run in --output; no training.") var validateOnly = false
   @Flag(help: "No whole volumes after the training.") var noValidation = false
   @Option(
-    help: ArgumentHelp("Raw dataset with the images of the validation cases; where it was planned by default.", valueName: "folder"))
+    help: ArgumentHelp("Raw dataset with the images of the validation cases; where it was planned by default.", valueName: "folder"),
+    completion: .directory)
   var raw: String?
-  @Option(help: "Model that is validated: best or final; best by default where there is one.") var validateModel: String?
+  @Option(help: "Model that is validated: best or final; best by default where there is one.", completion: .list(["best", "final"]))
+  var validateModel: String?
 
   func options() throws -> FoldValidation.Options {
     guard !(validateOnly && noValidation) else { throw MedDINOError.invalid("--validate-only and --no-validation exclude each other") }

@@ -8,7 +8,7 @@ import WeightFiles
 
 struct InfoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "info", abstract: "What a model is: network, plan, labels, provenance.")
-  @Argument(help: "Model file, nnU-Net result folder, checkpoint or backbone.") var model: String
+  @Argument(help: "Model file, nnU-Net result folder, checkpoint or backbone.", completion: .file()) var model: String
   @Flag(help: "As JSON.") var json = false
   @Flag(help: "Read every weight and compare with the stored SHA-256.") var verify = false
   @OptionGroup var opening: OpeningOptions
@@ -73,10 +73,12 @@ struct InfoCommand: ParsableCommand {
 struct ConvertCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert", abstract: "Write any model that opens as one meddino model file.")
-  @Argument(help: "nnU-Net result folder, checkpoint, backbone or model file; several are combined into one ensemble.") var models: [String]
-  @Option(name: [.short, .long], help: "Model file to write, .safetensors.") var output: String
-  @Option(help: "f32, or bf16 for half the size (weights are rounded).") var precision: String?
-  @Option(help: ArgumentHelp("postprocessing.json that the model carries from now on.", valueName: "file")) var postprocessing: String?
+  @Argument(help: "nnU-Net result folder, checkpoint, backbone or model file; several are combined into one ensemble.", completion: .file())
+  var models: [String]
+  @Option(name: [.short, .long], help: "Model file to write, .safetensors.", completion: .file()) var output: String
+  @Option(help: "f32, or bf16 for half the size (weights are rounded).", completion: .list(["f32", "bf16"])) var precision: String?
+  @Option(help: ArgumentHelp("postprocessing.json that the model carries from now on.", valueName: "file"), completion: .file())
+  var postprocessing: String?
   @OptionGroup var opening: OpeningOptions
   @OptionGroup var common: CommonOptions
 
@@ -103,12 +105,14 @@ struct InitCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "init", abstract: "Write a fresh model with random weights.",
     discussion: "A segmenter needs --plans and --dataset (nnU-Net's JSON files); without them the model is a backbone.")
-  @Option(name: [.short, .long], help: "Model file to write, .safetensors.") var output: String?
-  @Option(help: ArgumentHelp("Encoder preset: \(EncoderConfiguration.presetNames.joined(separator: ", ")).", valueName: "name"))
+  @Option(name: [.short, .long], help: "Model file to write, .safetensors.", completion: .file()) var output: String?
+  @Option(
+    help: ArgumentHelp("Encoder preset: \(EncoderConfiguration.presetNames.joined(separator: ", ")).", valueName: "name"),
+    completion: .list(EncoderConfiguration.presetNames))
   var encoder: String?
-  @Option(help: "JSON file with the whole configuration, as --print-config writes it.") var config: String?
-  @Option(help: "plans.json of the dataset.") var plans: String?
-  @Option(help: "dataset.json of the dataset.") var dataset: String?
+  @Option(help: "JSON file with the whole configuration, as --print-config writes it.", completion: .file()) var config: String?
+  @Option(help: "plans.json of the dataset.", completion: .file()) var plans: String?
+  @Option(help: "dataset.json of the dataset.", completion: .file()) var dataset: String?
   @Option(help: "2D configuration of the plans.") var configuration: String?
   @Option(help: ArgumentHelp("Blocks to tap, comma-separated; four evenly spaced ones by default.", valueName: "list")) var taps: String?
   @Option(help: "Seed of the random weights.") var seed: UInt64 = 0

@@ -14,10 +14,11 @@ struct PlanCommand: ParsableCommand {
       where it was, and what is still valid is kept.
       """)
 
-  @Argument(help: "Dataset folder, or its number or name under nnUNet_raw.") var dataset: String
+  @Argument(help: "Dataset folder, or its number or name under nnUNet_raw.", completion: .directory) var dataset: String
   @Option(
     name: [.short, .long],
-    help: ArgumentHelp("Folder of preprocessed datasets; nnUNet_preprocessed by default.", valueName: "folder")) var output: String?
+    help: ArgumentHelp("Folder of preprocessed datasets; nnUNet_preprocessed by default.", valueName: "folder"), completion: .directory)
+  var output: String?
   @Option(help: ArgumentHelp("Also plan 2d_<n>: patches of n × n pixels, a multiple of 16, as 896 or 640.", valueName: "n"))
   var upscale: Int?
   @Option(

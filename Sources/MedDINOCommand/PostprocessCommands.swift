@@ -15,10 +15,10 @@ struct DetermineCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "determine", abstract: "Try on predictions with references which components to remove, as nnU-Net does.",
     discussion: "Writes postprocessing.json and the folder postprocessed into the output folder.")
-  @Argument(help: "Folder of predicted label maps.") var prediction: String
-  @Argument(help: "Folder of references.") var reference: String
+  @Argument(help: "Folder of predicted label maps.", completion: .directory) var prediction: String
+  @Argument(help: "Folder of references.", completion: .directory) var reference: String
   @OptionGroup var cases: CaseOptions
-  @Option(name: [.short, .long], help: "Folder to write into; the predictions' own by default.") var output: String?
+  @Option(name: [.short, .long], help: "Folder to write into; the predictions' own by default.", completion: .file()) var output: String?
   @Flag(help: "Print the result as JSON.") var json = false
   @OptionGroup var common: CommonOptions
 
@@ -50,9 +50,9 @@ struct DetermineCommand: ParsableCommand {
 struct ApplyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "apply", abstract: "Apply a postprocessing.json to label maps.")
-  @Argument(help: "postprocessing.json, as determine or nnU-Net writes it.") var postprocessing: String
-  @Argument(help: "Label map, or a folder of them.") var input: String
-  @Option(name: [.short, .long], help: "Label map to write, or a folder.") var output: String
+  @Argument(help: "postprocessing.json, as determine or nnU-Net writes it.", completion: .file()) var postprocessing: String
+  @Argument(help: "Label map, or a folder of them.", completion: .file()) var input: String
+  @Option(name: [.short, .long], help: "Label map to write, or a folder.", completion: .file()) var output: String
   @Option(help: "Ending of the label maps of a folder.") var ending = ".nii.gz"
   @OptionGroup var common: CommonOptions
 

@@ -19,13 +19,18 @@ struct PretrainCommand: ParsableCommand {
       metrics.jsonl and progress.png, maps of fixed slices into watch, with --probe-data also the Dice of frozen features.
       """)
 
-  @Argument(help: "A slice set; or CT volumes (.nii, .nii.gz), or folders of them. Not needed by --print-config.") var sources: [String] =
-    []
-  @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder")) var output: String?
-  @Option(help: "Settings to start from: \(PretrainingSettings.presetNames.joined(separator: ", ")).") var preset = "ct-base"
-  @Option(help: ArgumentHelp("YAML or JSON file of settings; options win over it.", valueName: "file")) var config: String?
-  @Option(help: ArgumentHelp("Checkpoint or exported teacher of the stage before.", valueName: "file")) var previous: String?
-  @Option(help: ArgumentHelp("Backbone to start from, of any layout; random without.", valueName: "file")) var backbone: String?
+  @Argument(help: "A slice set; or CT volumes (.nii, .nii.gz), or folders of them. Not needed by --print-config.", completion: .file())
+  var sources: [String] = []
+  @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder"), completion: .directory) var output: String?
+  @Option(
+    help: "Settings to start from: \(PretrainingSettings.presetNames.joined(separator: ", ")).",
+    completion: .list(PretrainingSettings.presetNames)) var preset = "ct-base"
+  @Option(help: ArgumentHelp("YAML or JSON file of settings; options win over it.", valueName: "file"), completion: .file())
+  var config: String?
+  @Option(help: ArgumentHelp("Checkpoint or exported teacher of the stage before.", valueName: "file"), completion: .file())
+  var previous: String?
+  @Option(help: ArgumentHelp("Backbone to start from, of any layout; random without.", valueName: "file"), completion: .file())
+  var backbone: String?
   @Option(help: "Epochs.") var epochs: Int?
   @Option(help: "Iterations of an epoch.") var epochLength: Int?
   @Option(help: "Images of an iteration, on each process.") var batchSize: Int?
@@ -33,14 +38,16 @@ struct PretrainCommand: ParsableCommand {
   @Option(help: "Threads that prepare batches.") var workers: Int?
   @Option(help: "Iterations between checkpoints.") var saveEvery: Int?
   @Option(help: ArgumentHelp("Iterations between looks at the teacher; 0 for none.", valueName: "n")) var watchEvery: Int?
-  @Option(help: ArgumentHelp("Labelled volumes that the teacher is probed with, as for `meddino probe --data`.", valueName: "folder"))
+  @Option(
+    help: ArgumentHelp("Labelled volumes that the teacher is probed with, as for `meddino probe --data`.", valueName: "folder"),
+    completion: .file())
   var probeData: String?
   @Option(help: ArgumentHelp("Stop after so many iterations of the whole run; it goes on later.", valueName: "n")) var until: Int?
-  @Option(help: "f32, or bf16 for products in bf16.") var precision: String?
+  @Option(help: "f32, or bf16 for products in bf16.", completion: .list(["f32", "bf16"])) var precision: String?
   @Flag(help: "Compute activations again in the backward instead of keeping them: less memory, more time.") var recompute = false
   @Flag(help: "Of a slice set, pass over damaged shards and slices, naming them, instead of failing.") var skipDamaged = false
   @Flag(help: "Print the settings and do nothing.") var printConfig = false
-  @Option(help: "With --print-config: json or yaml; json by default.") var format: String?
+  @Option(help: "With --print-config: json or yaml; json by default.", completion: .list(["json", "yaml"])) var format: String?
   @Flag(help: "Print the iterations as JSON lines.") var json = false
   @OptionGroup var distributed: DistributedOptions
   @OptionGroup var common: CommonOptions

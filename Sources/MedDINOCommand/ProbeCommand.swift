@@ -14,8 +14,8 @@ struct ProbeCommand: ParsableCommand {
       the backbone changes. --data is a dataset folder of nnU-Net, a folder with images and labels of the same names, or two files as \
       image,labels. A third of the cases is held out; of one case, blocks of slices.
       """)
-  @Argument(help: "Backbones or models, of any layout.") var backbones: [String]
-  @Option(help: ArgumentHelp("Labelled volumes, NIfTI in HU.", valueName: "folder")) var data: String
+  @Argument(help: "Backbones or models, of any layout.", completion: .file()) var backbones: [String]
+  @Option(help: ArgumentHelp("Labelled volumes, NIfTI in HU.", valueName: "folder"), completion: .file()) var data: String
   @Option(help: ArgumentHelp("Label values, comma-separated; all that occur by default.", valueName: "list")) var labels: String?
   @Option(help: ArgumentHelp("Learn from so many slices; from all that are not held out by default.", valueName: "n")) var shots: Int?
   @Option(help: "Seed of the split and the shots.") var seed: UInt64 = 0
@@ -23,7 +23,7 @@ struct ProbeCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Pixels of a slice's longer side; its own by default.", valueName: "n")) var size: Int?
   @Option(help: ArgumentHelp("Labelled slices in all, taken evenly.", valueName: "n")) var maxSlices = 96
   @Option(help: "Neighbours that vote.") var neighbours = 20
-  @Option(help: "f32 or bf16.") var precision: String?
+  @Option(help: "f32 or bf16.", completion: .list(["f32", "bf16"])) var precision: String?
   @Flag(help: "First a row of random weights in the first backbone's architecture, others for each seed.") var random = false
   @Flag(help: "As JSON.") var json = false
   @OptionGroup var opening: OpeningOptions

@@ -12,17 +12,18 @@ struct SegmentCommand: ParsableCommand {
     commandName: "segment", abstract: "Label a volume: NIfTI in, NIfTI label map out.",
     discussion: "Without options the result is that of the official pipeline: float32, tiles at half steps, mirroring as the model says.")
 
-  @Argument(help: "Model file, nnU-Net result folder or checkpoint.") var model: String
-  @Argument(help: ArgumentHelp("Image; several for a model of several channels, in its channel order.", valueName: "image"))
+  @Argument(help: "Model file, nnU-Net result folder or checkpoint.", completion: .file()) var model: String
+  @Argument(
+    help: ArgumentHelp("Image; several for a model of several channels, in its channel order.", valueName: "image"), completion: .file())
   var images: [String]
-  @Option(name: [.short, .long], help: "Label map to write, .nii or .nii.gz.") var output: String
-  @Option(help: "Also write the probabilities (float32, one channel per head); memory then grows with the volume.") var probabilities:
-    String?
-  @Option(help: "Also write a sheet of slices with coloured contours.") var preview: String?
+  @Option(name: [.short, .long], help: "Label map to write, .nii or .nii.gz.", completion: .file()) var output: String
+  @Option(help: "Also write the probabilities (float32, one channel per head); memory then grows with the volume.", completion: .file())
+  var probabilities: String?
+  @Option(help: "Also write a sheet of slices with coloured contours.", completion: .file()) var preview: String?
   @Flag(help: "Print statistics and warnings as JSON.") var json = false
   @Flag(help: "bf16 arithmetic where the processor has it, and no mirroring: several times faster, slightly different labels.") var fast =
     false
-  @Option(help: "f32 or bf16.") var precision: String?
+  @Option(help: "f32 or bf16.", completion: .list(["f32", "bf16"])) var precision: String?
   @Flag(help: "No mirroring (test-time averaging).") var noMirror = false
   @Option(help: "Step between tiles as a part of the tile, above 0 and at most 1.") var step = 0.5
   @Option(help: ArgumentHelp("Only this box of voxels: x0,x1,y0,y1,z0,z1, half-open.", valueName: "box")) var roi: String?
@@ -142,9 +143,10 @@ struct OpeningOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("Folds of an nnU-Net result folder that a model is opened from, comma-separated; all by default.", valueName: "list")
   ) var folds: String?
-  @Option(help: "Checkpoint of an nnU-Net result folder: final or best.") var checkpoint: String?
+  @Option(help: "Checkpoint of an nnU-Net result folder: final or best.", completion: .list(["final", "best"])) var checkpoint: String?
   @Option(help: "2D configuration of the plans.") var configuration: String?
-  @Option(help: "RoPE arithmetic of a checkpoint that does not say: bf16 (as MedDINOv3) or f32.") var rope: String?
+  @Option(help: "RoPE arithmetic of a checkpoint that does not say: bf16 (as MedDINOv3) or f32.", completion: .list(["bf16", "f32"]))
+  var rope: String?
 
   func options() throws -> ModelOptions {
     var options = ModelOptions()
@@ -180,7 +182,9 @@ func checkOutputs(_ outputs: [(option: String, path: String?, endings: [String])
     guard FileKind.of(folder) == .directory else {
       throw MedDINOError.io("\(option) \(path): cannot be written, the folder \(folder) does not exist")
     }
-    guard !inputs.contains(where: { isSameFile($0, path) }) else { throw MedDINOError.invalid("\(option) is \"\(path)\", which is an input of this command") }
+    guard !inputs.contains(where: { isSameFile($0, path) }) else {
+      throw MedDINOError.invalid("\(option) is \"\(path)\", which is an input of this command")
+    }
     guard !seen.contains(where: { isSameFile($0, path) }) else {
       throw MedDINOError.invalid("\(option) is \"\(path)\", which another output of this command has already")
     }

@@ -10,14 +10,15 @@ import WeightFiles
 struct FeaturesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "features", abstract: "Dense patch tokens of a volume's slices, as safetensors and as a picture.")
-  @Argument(help: "Any model or backbone.") var model: String
-  @Argument(help: "Image, NIfTI.") var image: String
-  @Option(name: [.short, .long], help: "safetensors file: \"tokens\" [slices, blocks, rows, columns, channels].") var output: String?
-  @Option(help: "Picture of the first three principal components of the middle slice, PNG.") var pca: String?
+  @Argument(help: "Any model or backbone.", completion: .file()) var model: String
+  @Argument(help: "Image, NIfTI.", completion: .file()) var image: String
+  @Option(name: [.short, .long], help: "safetensors file: \"tokens\" [slices, blocks, rows, columns, channels].", completion: .file())
+  var output: String?
+  @Option(help: "Picture of the first three principal components of the middle slice, PNG.", completion: .file()) var pca: String?
   @Option(help: ArgumentHelp("Blocks, ascending, comma-separated; the last by default.", valueName: "list")) var blocks: String?
   @Option(help: ArgumentHelp("Rows,columns each slice is resized to.", valueName: "size")) var size: String?
   @Option(help: ArgumentHelp("First,end of the slices.", valueName: "range")) var slices: String?
-  @Option(help: "f32 or bf16.") var precision: String?
+  @Option(help: "f32 or bf16.", completion: .list(["f32", "bf16"])) var precision: String?
   @OptionGroup var opening: OpeningOptions
   @OptionGroup var common: CommonOptions
 
@@ -75,7 +76,8 @@ struct FeaturesCommand: ParsableCommand {
 struct PhantomCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "phantom", abstract: "Write synthetic torso CTs with organ labels as an nnU-Net dataset, or one volume.")
-  @Argument(help: "Folder the dataset folder is made in, or with --single the image file to write.") var destination: String
+  @Argument(help: "Folder the dataset folder is made in, or with --single the image file to write.", completion: .file())
+  var destination: String
   @Option(help: "Training cases.") var cases = 8
   @Option(help: "Test cases.") var testCases = 2
   @Option(help: "Seed.") var seed: UInt64 = 0
@@ -85,7 +87,7 @@ struct PhantomCommand: ParsableCommand {
   var noise: String?
   @Option(help: "native (no contrast medium) or venous.") var phase = "native"
   @Flag(help: "One image of the fixed size (and with --labels its label map) instead of a dataset.") var single = false
-  @Option(help: "With --single: label map to write.") var labels: String?
+  @Option(help: "With --single: label map to write.", completion: .file()) var labels: String?
   @Flag(help: "All files in LPS order instead of varying orientations.") var lps = false
   @OptionGroup var common: CommonOptions
 
@@ -149,10 +151,10 @@ struct PhantomCommand: ParsableCommand {
 struct LogitsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "logits", abstract: "Raw network outputs of prepared images, for comparisons.", shouldDisplay: false)
-  @Argument(help: "Segmentation model.") var model: String
-  @Argument(help: "safetensors with \"images\" [batch, channels, rows, columns] float32.") var input: String
-  @Option(name: [.short, .long], help: "safetensors with \"logits\" to write.") var output: String
-  @Option(help: "f32 or bf16.") var precision: String?
+  @Argument(help: "Segmentation model.", completion: .file()) var model: String
+  @Argument(help: "safetensors with \"images\" [batch, channels, rows, columns] float32.", completion: .file()) var input: String
+  @Option(name: [.short, .long], help: "safetensors with \"logits\" to write.", completion: .file()) var output: String
+  @Option(help: "f32 or bf16.", completion: .list(["f32", "bf16"])) var precision: String?
   @OptionGroup var opening: OpeningOptions
   @OptionGroup var common: CommonOptions
 

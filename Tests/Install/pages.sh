@@ -29,12 +29,21 @@ completed() { # completed WORD...: what bash offers for the last word
 }
 same "bash completes a command" "$(completed meddino segm)" segment
 same "bash completes an option" "$(completed meddino segment --prob)" --probabilities
+same "bash completes values" "$(completed meddino segment --precision "" | tr '\n' ' ')" "f32 bf16 "
+touch "$work/volume.nii.gz"
+same "bash completes a file" "$(cd "$work" && completed meddino info vol)" volume.nii.gz
 for shell in zsh fish; do
   file=$moved/share/zsh/site-functions/_meddino
   [ $shell = zsh ] || file=$moved/share/fish/vendor_completions.d/meddino.fish
   if command -v $shell >/dev/null; then must "$shell -n" $shell -n "$file"; else echo "skipped: $shell is not installed"; fi
 done
-if command -v fish >/dev/null; then
-  same "fish completes a command" "$(HOME=$work fish --no-config -c "source '$moved/share/fish/vendor_completions.d/meddino.fish'; complete -C 'meddino segm'" 2>/dev/null | cut -f1)" segment
+if command -v zsh >/dev/null; then
+  same "zsh loads it for meddino" "$(zsh -f -c 'fpath=($1 $fpath); autoload -Uz compinit && compinit -u -d $2 && print $_comps[meddino] && autoload +X _meddino' - \
+    "$moved/share/zsh/site-functions" "$work/zcompdump" 2>&1)" _meddino
 fi
-same "zsh autoloads it for meddino" "$(head -1 "$moved/share/zsh/site-functions/_meddino")" "#compdef meddino"
+if command -v fish >/dev/null; then
+  fish_says() { HOME=$work fish --no-config -c "cd '$work'; source '$moved/share/fish/vendor_completions.d/meddino.fish'; complete -C '$1'" 2>/dev/null | cut -f1 | tr '\n' ' '; }
+  same "fish completes values" "$(fish_says 'meddino segment --precision ')" "f32 bf16 "
+  same "fish completes a file" "$(fish_says 'meddino info vol')" "volume.nii.gz "
+  same "fish completes a command" "$(fish_says 'meddino segm')" "segment "
+fi
