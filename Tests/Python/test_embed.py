@@ -22,7 +22,7 @@ FOLDER = tempfile.mkdtemp(prefix="meddino-python-")
 
 def import_is_quiet():
     """Importing loads no library and prints nothing; the search order is argument, environment, here, system."""
-    code = ("import sys; sys.path.insert(0, %r); import meddino; assert meddino._loaded is None; "
+    code = ("import sys; sys.path.insert(0, %r); import meddino; assert meddino._library._loaded is None; "
             "assert 'libmeddino' not in open('/proc/self/maps').read(); assert 'ctypes.util' not in sys.modules") % os.path.join(ROOT, "Examples", "python")
     result = subprocess.run([sys.executable, "-B", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     check(result.returncode == 0 and result.stdout == b"" and result.stderr == b"", result.stderr.decode())
@@ -43,7 +43,7 @@ def layouts():
         if kind not in ("struct", "field"):
             continue
         owner, _, member = name.partition(".")
-        struct = getattr(meddino, "_" + "".join(word.capitalize() for word in owner.split("_")[1:]))
+        struct = getattr(meddino._structs, "_" + "".join(word.capitalize() for word in owner.split("_")[1:]))
         if kind == "struct":
             check(ctypes.sizeof(struct) == int(numbers[0]), name)
             fields = sum(line[0] == "field" and line[1].startswith(owner + ".") for line in lines)
@@ -53,10 +53,11 @@ def layouts():
             check(field.offset == int(numbers[0]) and field.size == int(numbers[1]), name)
         seen += 1
     check(seen > 80)
-    header = open(os.path.join(ROOT, "include", "meddino.h")).read()
+    with open(os.path.join(ROOT, "include", "meddino.h")) as file:
+        header = file.read()
     header = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
     declared = set(re.findall(r"MEDDINO_API[^;(]*?\bmeddino_(\w+)\(", header))
-    check(declared == set(meddino._PROTOTYPES), str(declared ^ set(meddino._PROTOTYPES)))
+    check(declared == set(meddino._prototypes.PROTOTYPES), str(declared ^ set(meddino._prototypes.PROTOTYPES)))
 
 
 def segment(context, model):
@@ -262,8 +263,9 @@ def models(context, model):
     model.save(path)
     opened = meddino.Model.open(context, path)
     check((opened.segment(array)[0] == labels).all())
-    data = open(path, "rb").read()
-    before = len(meddino._MEMORY_OPEN)
+    with open(path, "rb") as file:
+        data = file.read()
+    before = len(meddino.models._MEMORY_OPEN)
     twice = [meddino.Model.from_bytes(context, data), meddino.Model.from_bytes(context, data)]
     del data
     check((twice[1].segment(array)[0] == labels).all())
@@ -272,10 +274,10 @@ def models(context, model):
     check((both.segment(array)[0] == labels).all())
     del twice, both
     gc.collect()
-    check(len(meddino._MEMORY_OPEN) == before)
+    check(len(meddino.models._MEMORY_OPEN) == before)
     raises(meddino.Error, lambda: meddino.Model.from_bytes(context, b"nothing of the kind"), "", meddino.E_FORMAT)
     raises(meddino.Error, lambda: meddino.Model.from_bytes(context, b""))
-    check(len(meddino._MEMORY_OPEN) == before)
+    check(len(meddino.models._MEMORY_OPEN) == before)
     raises(meddino.Error, lambda: meddino.Model.create(context, '{"x": 1}'), "x", meddino.E_INVALID)
     raises(meddino.Error, lambda: meddino.Model.open(context, "/no/such"), "/no/such", meddino.E_IO)
     raises(ValueError, lambda: meddino.Model.combine([]))
