@@ -68,7 +68,7 @@ documents() {
   for file in LICENSE README.md CHANGELOG.md; do put 644 "$root/$file" "share/doc/meddino/$file"; done
   put 644 "$root/Install/debian/copyright" share/doc/meddino/copyright
   for file in "$root"/docs/*.md; do put 644 "$file" "share/doc/meddino/docs/$(basename "$file")"; done
-  for file in "$root"/Examples/{c,cpp,python}/*.{c,cpp,py,md}; do
+  for file in "$root"/Examples/{c,cpp,python,python/meddino}/*.{c,cpp,py,md,typed}; do
     if [ -f "$file" ]; then put 644 "$file" "share/doc/meddino/examples/${file#"$root/Examples/"}"; fi
   done
 }

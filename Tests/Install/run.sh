@@ -32,7 +32,7 @@ must "install" from_stage install-files PREFIX=/opt/meddino DESTDIR="$dest"
 same "everything installed is on the list" "$(files "$prefix")" "$(grep -v '/$' "$prefix/$list")"
 for path in bin/meddino lib/libmeddino.so.$version include/meddino.h include/meddino.hpp include/meddino/core.hpp lib/pkgconfig/meddino.pc \
   lib/cmake/meddino/meddinoConfig.cmake share/man/man1/meddino.1 share/doc/meddino/LICENSE share/doc/meddino/copyright share/doc/meddino/docs/install.md \
-  share/doc/meddino/examples/c/segment.c share/bash-completion/completions/meddino share/zsh/site-functions/_meddino \
+  share/doc/meddino/examples/c/segment.c share/doc/meddino/examples/python/meddino/__init__.py share/bash-completion/completions/meddino share/zsh/site-functions/_meddino \
   share/fish/vendor_completions.d/meddino.fish; do must "$path" test -s "$prefix/$path"; done
 same "link of the ABI" "$(readlink "$prefix/lib/libmeddino.so.$abi")" "libmeddino.so.$version"
 same "link of the linker" "$(readlink "$prefix/lib/libmeddino.so")" "libmeddino.so.$abi"

@@ -9,7 +9,9 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "Examples", "python"))
+INSTALLED = bool(os.environ.get("MEDDINO_INSTALLED"))  # the package that pip installed, instead of the one beside the tests
+PATHS = [HERE] if INSTALLED else [HERE, os.path.join(ROOT, "Examples", "python")]  # what a child process needs in sys.path
+sys.path[:0] = PATHS
 sys.dont_write_bytecode = True
 
 passed = 0

@@ -22,15 +22,18 @@ FOLDER = tempfile.mkdtemp(prefix="meddino-python-")
 
 def import_is_quiet():
     """Importing loads no library and prints nothing; the search order is argument, environment, here, system."""
-    code = ("import sys; sys.path.insert(0, %r); import meddino; assert meddino._library._loaded is None; "
-            "assert 'libmeddino' not in open('/proc/self/maps').read(); assert 'ctypes.util' not in sys.modules") % os.path.join(ROOT, "Examples", "python")
-    result = subprocess.run([sys.executable, "-B", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    code = ("import sys; sys.path[:0] = %r; import meddino; assert meddino._library._loaded is None\n"
+            "with open('/proc/self/maps') as file: assert 'libmeddino' not in file.read()\n"
+            "assert not {'ctypes.util', 'matplotlib', 'SimpleITK', 'nibabel'} & set(sys.modules)") % harness.PATHS
+    result = subprocess.run([sys.executable, "-B", "-W", "error", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     check(result.returncode == 0 and result.stdout == b"" and result.stderr == b"", result.stderr.decode())
     for extra in ("meddino.load('/no/such/lib.so')", "import os; os.environ['MEDDINO_LIBRARY'] = '/no/such/lib.so'; meddino.Context()"):
-        code = "import sys; sys.path.insert(0, %r); import meddino; %s" % (os.path.join(ROOT, "Examples", "python"), extra)
+        code = "import sys; sys.path[:0] = %r; import meddino; %s" % (harness.PATHS, extra)
         result = subprocess.run([sys.executable, "-B", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         check(b"OSError" in result.stderr and b"/no/such/lib.so" in result.stderr, result.stderr.decode())
-    check(meddino.load() == os.environ["MEDDINO_LIBRARY"])
+    inside = os.path.join(os.path.dirname(os.path.abspath(meddino.__file__)), "libmeddino.so.1")
+    check(meddino.load() == (os.environ.get("MEDDINO_LIBRARY") or inside))
+    check(("site-packages" in inside) == harness.INSTALLED, inside)
     raises(ValueError, lambda: meddino.load("/another/libmeddino.so"), "already")
 
 
@@ -160,11 +163,11 @@ def callbacks(context, model):
     raises(Stop, lambda: model.features(array, progress=lambda f, s: (_ for _ in ()).throw(Stop("features"))), "features")
 
     # Ctrl-C during a run without a progress function.
-    code = ("import sys, threading, os, signal, time; sys.path[:0] = [%r, %r]; import harness, meddino, numpy as np\n"
+    code = ("import sys, threading, os, signal, time; sys.path[:0] = %r; import harness, meddino, numpy as np\n"
             "c = meddino.Context(threads=1); m = meddino.Model.create(c, harness.CONFIG, 7)\n"
             "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
             "try:\n  m.segment(harness.phantom(400, 400, 60))\n  print('finished')\nexcept KeyboardInterrupt:\n  print('interrupted')\n")
-    code = code % (os.path.join(ROOT, "Tests", "Python"), os.path.join(ROOT, "Examples", "python"))
+    code = code % harness.PATHS
     result = subprocess.run([sys.executable, "-B", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False)
     check(result.stdout.strip() == b"interrupted", (result.stdout + result.stderr).decode())
 
@@ -204,10 +207,10 @@ def cancelling(model):
     check(count == len(calls))
     raises(meddino.Error, lambda: model.segment_async(array, out=np.zeros((1, 1, 1), np.uint8)), "labels", meddino.E_SHAPE)
     # A script that ends while a job runs.
-    code = ("import sys, time; sys.path[:0] = [%r, %r]; import harness, meddino\n"
+    code = ("import sys, time; sys.path[:0] = %r; import harness, meddino\n"
             "c = meddino.Context(threads=2); m = meddino.Model.create(c, harness.CONFIG, 7)\n"
             "job = m.segment_async(harness.phantom(200, 200, 40), progress=lambda f, s: time.sleep(0.001)); time.sleep(0.1)\n")
-    code = code % (os.path.join(ROOT, "Tests", "Python"), os.path.join(ROOT, "Examples", "python"))
+    code = code % harness.PATHS
     result = subprocess.run([sys.executable, "-B", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
     check(result.returncode == 0 and result.stderr == b"", "%d %s" % (result.returncode, result.stderr.decode()))
 

@@ -1,16 +1,15 @@
 """Next to PyTorch in one process: same labels, no handler changed, fork works. Skipped where PyTorch is not installed."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 
 import harness
-from harness import ROOT, check
+from harness import check
 
 CHILD = """
 import hashlib, multiprocessing, os, sys
-sys.path[:0] = [%(tests)r, %(examples)r]
+sys.path[:0] = %(paths)r
 import harness, meddino
 import numpy as np
 
@@ -61,7 +60,7 @@ print(mine)
 
 
 def run(order):
-    code = CHILD % {"tests": os.path.join(ROOT, "Tests", "Python"), "examples": os.path.join(ROOT, "Examples", "python")}
+    code = CHILD % {"paths": harness.PATHS}
     result = subprocess.run([sys.executable, "-B", "-W", "ignore", "-c", code, order], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             timeout=300, check=False)
     check(result.returncode == 0, "%s: %s" % (order, result.stderr.decode()[-2000:]))
