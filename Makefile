@@ -121,6 +121,15 @@ package: all
 package-files:
 	@$(INSTALL) Install/package.sh $(PACKAGES)
 
+# The Python wheel with the library inside, in dist/; and its tests in virtual environments of several Pythons and numpys.
+wheel: stage
+	python3 -B Examples/python/backend/meddino_wheel.py --library $(STAGE)/lib/libmeddino.so --output $(PACKAGES)
+
+test-embed: stage
+	Tests/Python/embed.sh $(STAGE)
+
+.PHONY: wheel test-embed
+
 # Phantom CTs, a small network trained on them, held-out ones segmented through the installed C library, Dice, pictures, a report.
 demo: stage
 	Examples/demo.sh $(STAGE) demo

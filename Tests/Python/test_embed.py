@@ -1,5 +1,6 @@
 """The Python binding: arrays in and out without copies, exceptions through callbacks, lifetimes."""
 
+import concurrent.futures
 import ctypes
 import gc
 import os
@@ -372,17 +373,9 @@ def features(model):
 def threads(context, model):
     array = harness.phantom()
     expected, _ = model.segment(array)
-    results = [None] * 4
-
-    def run(index):
-        results[index] = model.segment(array)[0]
-
-    workers = [threading.Thread(target=run, args=(index,)) for index in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    check(all(result is not None and (result == expected).all() for result in results))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda index: model.segment(array)[0], range(4)))
+    check(len(results) == 4 and all((result == expected).all() for result in results))
 
 
 def main():
