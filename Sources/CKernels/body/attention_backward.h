@@ -4,7 +4,8 @@
  *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - D),  dQ = scale dS K,  dK = scale dS^T Q.
  * P and dS exist as one [BLOCK_TOKENS, BLOCK_TOKENS] tile. A chunk of keys keeps its own share of dQ, so that chunks run
  * side by side and the shares are added in one order. Packed, per head, all float32 (rounded to bf16 where the precision
- * says so), rows of `width` = head_dim in whole panels, tokens in whole blocks, zero beyond both:
+ * says so), rows of `width` = head_dim in whole panels, tokens in whole blocks, zero beyond head_dim and beyond the tokens up to a
+ * whole panel:
  *   q, k, dO: [token][width];  K^T, V^T: [panel][d][NR tokens];  shares of dQ: [chunk][token][width];
  *   the logarithms times log2(e), D: [token]. */
 
@@ -35,11 +36,14 @@ static void attention_backward_pack(const ck_attention_backward_args *args, int6
   const ck_attention_args *forward = &args->forward;
   const backward_parts to = parts_of(args, head);
   const int64_t d = forward->head_dim, width = backward_width(args), token0 = block * BLOCK_TOKENS;
+  const int64_t count = packed_tokens(forward, token0);
   float v[NR * HEAD_MAX];
-  memset(to.q + token0 * width, 0, (size_t)(BLOCK_TOKENS * width) * sizeof(float));
-  memset(to.k + token0 * width, 0, (size_t)(BLOCK_TOKENS * width) * sizeof(float));
-  memset(to.gradient + token0 * width, 0, (size_t)(BLOCK_TOKENS * width) * sizeof(float));
-  for (int64_t t = token0; t < token0 + BLOCK_TOKENS; t++) {
+  if (width > d) {
+    memset(to.q + token0 * width, 0, (size_t)(count * width) * sizeof(float));
+    memset(to.k + token0 * width, 0, (size_t)(count * width) * sizeof(float));
+    memset(to.gradient + token0 * width, 0, (size_t)(count * width) * sizeof(float));
+  }
+  for (int64_t t = token0; t < token0 + count; t++) {
     load_token(forward, head, 0, t, to.q + t * width);
     load_token(forward, head, 1, t, to.k + t * width);
     load_token(forward, head, 2, t, v + (t % NR) * d);
@@ -52,6 +56,8 @@ static void attention_backward_pack(const ck_attention_backward_args *args, int6
       round_or_copy(g, d, forward->precision == CK_BF16, to.gradient + t * width);
       to.dots[t] = vf_sum(sum);
       to.logs[t] = forward->log_sum_exp[head * forward->tokens + t] * 1.44269504f;
+    } else {
+      memset(to.gradient + t * width, 0, (size_t)width * sizeof(float));
     }
     if (t % NR == NR - 1) {
       const int64_t first = t - (NR - 1);
@@ -237,7 +243,7 @@ static void backward_block(const ck_attention_backward_args *args, int64_t head,
 static void attention_backward_keys(const ck_attention_backward_args *args, int64_t head, int64_t chunk,
                                     void *scratch) {
   const int64_t blocks = token_blocks(&args->forward), size = backward_tokens(args) * backward_width(args);
-  memset(parts_of(args, head).shares + chunk * size, 0, (size_t)size * sizeof(float));
+  memset(parts_of(args, head).shares + chunk * size, 0, (size_t)(args->forward.tokens * backward_width(args)) * sizeof(float));
   for (int64_t b = piece_start(blocks, args->chunks, chunk); b < piece_start(blocks, args->chunks, chunk + 1); b++)
     backward_block(args, head, chunk, b, scratch);
 }

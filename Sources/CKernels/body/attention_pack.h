@@ -7,7 +7,7 @@
  *   a register tile of V^T P^T reads one run of memory.
  * With CK_HAS_DOT and bf16 precision the elements are bf16, the two products pair up along d and along keys:
  *   q: [block][panel][d / 2][NR] words,  k: [token][d],  v: [token / 2][d] words of two tokens.
- * Otherwise they are float32 (rounded to bf16 first when the precision is). Tokens past the end are zero. */
+ * Otherwise they are float32 (rounded to bf16 first when the precision is). Tokens past the end are zero up to whole panels. */
 #define BLOCK_TOKENS 96 /* a multiple of every NR and of 2 */
 #define PANELS (BLOCK_TOKENS / NR)
 #define HEAD_MAX 128
@@ -33,6 +33,12 @@ static size_t part_bytes(const ck_attention_args *args) { /* one of q, k, v of o
 static size_t attention_bytes(const ck_attention_args *args) { return 3 * (size_t)args->heads * part_bytes(args); }
 static char *packed_part(const ck_attention_args *args, int64_t head, int part) {
   return (char *)args->packed + (size_t)(3 * head + part) * part_bytes(args);
+}
+
+/* Tokens of a block that are packed: those there are, and zeros up to whole panels. */
+CK_INLINE int64_t packed_tokens(const ck_attention_args *args, int64_t token0) {
+  const int64_t left = (args->tokens - token0 + NR - 1) / NR * NR;
+  return left < BLOCK_TOKENS ? left : BLOCK_TOKENS;
 }
 
 /* x' = x cos + rot(x) sin, rot(x) = concat(-x[d/2:], x[:d/2]) (RoFormer, arXiv:2104.09864, in DINOv3's half-split
@@ -100,13 +106,13 @@ static void pack_value(const ck_attention_args *args, const value_rows first, co
 }
 
 static void pack_block_f32(const ck_attention_args *args, int64_t head, int64_t block) {
-  const int64_t d = args->head_dim, token0 = block * BLOCK_TOKENS;
+  const int64_t d = args->head_dim, token0 = block * BLOCK_TOKENS, count = packed_tokens(args, token0);
   float *q = (float *)packed_part(args, head, 0) + token0 * d;
   float *k = (float *)packed_part(args, head, 1) + token0 * d;
   float *v = (float *)packed_part(args, head, 2);
   value_rows first;
   for (int64_t t = 0; t <= value_tiles(d); t++) first[t] = value_row(d, t);
-  for (int64_t t = 0; t < BLOCK_TOKENS; t++) {
+  for (int64_t t = 0; t < count; t++) {
     float row[HEAD_MAX], *column = q + t / NR * NR * d + t % NR;
     load_token(args, head, 0, token0 + t, row);
     for (int64_t i = 0; i < d; i++) column[i * NR] = row[i];
@@ -118,12 +124,12 @@ static void pack_block_f32(const ck_attention_args *args, int64_t head, int64_t 
 
 #ifdef CK_HAS_DOT
 static void pack_block_pairs(const ck_attention_args *args, int64_t head, int64_t block) {
-  const int64_t d = args->head_dim, token0 = block * BLOCK_TOKENS;
+  const int64_t d = args->head_dim, token0 = block * BLOCK_TOKENS, count = packed_tokens(args, token0);
   uint32_t *q = (uint32_t *)packed_part(args, head, 0) + token0 * d / 2;
   uint16_t *k = (uint16_t *)packed_part(args, head, 1) + token0 * d;
   uint32_t *v = (uint32_t *)packed_part(args, head, 2) + token0 * d / 2;
   float row[HEAD_MAX], next[HEAD_MAX];
-  for (int64_t t = 0; t < BLOCK_TOKENS; t++) {
+  for (int64_t t = 0; t < count; t++) {
     uint32_t words[HEAD_MAX / 2], *column = q + t / NR * NR * (d / 2) + t % NR;
     load_token(args, head, 0, token0 + t, row);
     f32_to_bf16(row, (uint16_t *)words, d);
@@ -131,7 +137,7 @@ static void pack_block_pairs(const ck_attention_args *args, int64_t head, int64_
     load_token(args, head, 1, token0 + t, row);
     f32_to_bf16(row, k + t * d, d);
   }
-  for (int64_t t = 0; t < BLOCK_TOKENS; t += 2, v += d) {
+  for (int64_t t = 0; t < count; t += 2, v += d) {
     load_token(args, head, 2, token0 + t, row);
     load_token(args, head, 2, token0 + t + 1, next);
     CK_LOOP(i, d, {

@@ -12,6 +12,9 @@
 #define GEMM_K 384
 DEFINE_TILE(f32_tile, tile_f32, float, float, GEMM_K, 1, 2, 1)
 DEFINE_TILE(f32_half, tile_f32, float, float, GEMM_K, 1, 1, 1)
+#define GEMM_STRIPS
+DEFINE_TILE(f32_strip, tile_f32, float, float, 1, MR, 2, 1)
+DEFINE_TILE(f32_strip_half, tile_f32, float, float, 1, MR, 1, 1)
 
 CK_INLINE void f32_load_a(const ck_gemm_args *args, int64_t row, int64_t k0, int64_t count, float *out) {
   const int64_t at = row * args->lda + k0;
@@ -40,6 +43,10 @@ static void pack_f32(const float *w, int64_t ldw, int64_t n, int64_t k, void *pa
     for (int64_t k0 = 0; k0 < k; k0 += CHUNK) {
       float *out = (float *)packed + column * k + k0 * NR;
       const int64_t length = k - k0 < CHUNK ? k - k0 : CHUNK;
+      if (column + NR <= n) {
+        transpose(w + column * ldw + k0, ldw, NR, length, out, NR);
+        continue;
+      }
       for (int64_t j = 0; j < NR; j++) {
         const float *row = column + j < n ? w + (column + j) * ldw + k0 : NULL;
         for (int64_t p = 0; p < length; p++) out[p * NR + j] = row != NULL ? row[p] : 0;

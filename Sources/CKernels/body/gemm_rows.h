@@ -3,6 +3,7 @@
  *   GEMM_A       what the values of a are turned into; where a word holds two, an odd last one is followed by 0
  *   GEMM_W       a word of the panels, GEMM_PAIR values of one column each (1 or 2)
  *   GEMM_K       values of k per block: the constant row step of the register tiles
+ *   GEMM_STRIPS  where a transposed a is multiplied without being turned, by GEMM(strip) and GEMM(strip_half)
  * and GEMM(load_a), GEMM(tile), GEMM(half) defined.
  *
  * Panels of NR columns are [panel][k word][column]. Rows go in groups; a group's a is turned into
@@ -24,7 +25,25 @@ static size_t GEMM(scratch)(int64_t k) {
          (size_t)(blocks > 1 ? GEMM_PANELS : 1) * GEMM_ROWS * NR * sizeof(float);
 }
 
-/* The same of a transposed a: a few rows at a time are turned over in the first cache. */
+#ifdef GEMM_STRIPS
+/* A transposed a stays as it is, cut into strips for register tiles whose rows are neighbours: [tile][k][MR]. Where a strip is narrower,
+ * what lies beside it in memory comes along, except at the end of the matrix. */
+static void GEMM(load_turned)(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t k0, int64_t count,
+                              GEMM_A *out) {
+  const int64_t tiles = (rows + MR - 1) / MR;
+  const float *from = (const float *)args->a + k0 * args->lda + row0;
+  int64_t first[GEMM_ROWS / MR + 1];
+  for (int64_t t = 0; t <= tiles; t++) first[t] = piece_start(rows, tiles, t);
+  for (int64_t p = 0; p < count; p++, from += args->lda, out += MR) {
+    if (k0 + p + 1 < args->k)
+      for (int64_t t = 0; t < tiles; t++) memcpy(out + t * MR * GEMM_K, from + first[t], MR * sizeof *out);
+    else
+      for (int64_t t = 0; t < tiles; t++)
+        memcpy(out + t * MR * GEMM_K, from + first[t], (size_t)(first[t + 1] - first[t]) * sizeof *out);
+  }
+}
+#else
+/* Of a transposed a a few rows at a time are turned over in the first cache. */
 static void GEMM(load_turned)(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t k0, int64_t count,
                               GEMM_A *out) {
   enum { STRIP = 8 };
@@ -36,6 +55,7 @@ static void GEMM(load_turned)(const ck_gemm_args *args, int64_t row0, int64_t ro
     for (int64_t i = 0; i < some; i++) GEMM(load_a)(&turned, i, 0, count, out + (r + i) * GEMM_K);
   }
 }
+#endif
 
 static void GEMM(load_group)(const ck_gemm_args *args, int64_t row0, int64_t rows, GEMM_A *out) {
   for (int64_t k0 = 0; k0 < args->k; k0 += GEMM_K, out += GEMM(group_size)) {
@@ -57,7 +77,12 @@ static void GEMM(panel)(const ck_gemm_args *args, int64_t row0, int64_t rows, in
     const int64_t r = piece_start(rows, tiles, t), count = piece_start(rows, tiles, t + 1) - r;
     from.next = (const char *)next + t * words * from.step;
     if (left <= GEMM(words)) gemm_fetch(args, row0 + r, count, column);
-    (half ? GEMM(half) : GEMM(tile))((int)count, words, (const void *)(a + r * GEMM_K), 0, panel, sums + r * NR, from);
+#ifdef GEMM_STRIPS
+    if (args->a_transposed)
+      (half ? GEMM(strip_half) : GEMM(strip))((int)count, words, a + t * MR * GEMM_K, 0, panel, sums + r * NR, from);
+    else
+#endif
+      (half ? GEMM(half) : GEMM(tile))((int)count, words, (const void *)(a + r * GEMM_K), 0, panel, sums + r * NR, from);
     if (left <= GEMM(words)) gemm_finish(args, row0 + r, count, column, sums + r * NR);
   }
 }
@@ -92,3 +117,4 @@ static void GEMM(gemm)(const ck_gemm_args *args, void *scratch) {
 #undef GEMM_W
 #undef GEMM_PAIR
 #undef GEMM_K
+#undef GEMM_STRIPS
