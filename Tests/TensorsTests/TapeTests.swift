@@ -177,4 +177,19 @@ import Testing
     tape.trim()
     #expect(device.budget.bytesInUse < held - 6 * input.byteCount)
   }
+
+  /// Tensors of nearly the same size take turns in one piece of memory, whichever comes first.
+  @Test(arguments: [[300, 250], [250, 300], [200, 220, 240, 260, 280]]) func similarSizesShareMemory(sizes: [Int]) throws {
+    let before = device.budget.bytesInUse
+    for _ in 0..<3 {
+      for size in sizes {
+        let pair = (try tape.tensor([size, 64], "a"), try tape.tensor([size, 64], "b"))
+        #expect(pair.0.pointer != pair.1.pointer)
+      }
+    }
+    #expect(device.budget.bytesInUse - before == 2 * (sizes.max() ?? 0) * 64 * 4)
+    let (large, small) = (try tape.tensor([1000, 64], "large"), try tape.tensor([500, 64], "small"))
+    #expect(large.pointer != small.pointer)
+    withExtendedLifetime((large, small)) {}
+  }
 }
