@@ -76,6 +76,30 @@ import Testing
     }
   }
 
+  /// Threads that take whole images give what they give together, for any number of images.
+  @Test func manyImagesAreTheSameAsEachAlone() throws {
+    guard let device = try trainingDevices(threads: 2).last else { return }
+    for (batch, tokens, heads) in [(8, 3, 2), (21, 100, 1)] {
+      var random = SeededGenerator(33)
+      let (dim, workspace) = (16 * heads, Workspace(device.budget))
+      let qkv = try random.tensor([batch, tokens, 3 * dim], on: device)
+      let g = try random.tensor([batch, tokens, dim], on: device)
+      func run(_ images: Range<Int>) throws -> [[Float]] {
+        let out = try device.zeros([images.count, tokens, dim])
+        let (sums, result) = (try device.zeros([images.count, heads, tokens]), try device.zeros([images.count, tokens, 3 * dim]))
+        try device.attention(
+          qkv.rows(images), heads: heads, prefixTokens: 0, rope: nil, precision: .float32, into: out, logSumExp: sums,
+          workspace: workspace, control: RunControl())
+        try device.attentionBackward(
+          g.rows(images), qkv: qkv.rows(images), output: out, logSumExp: sums, heads: heads, prefixTokens: 0, rope: nil,
+          precision: .float32, into: result, workspace: workspace, control: RunControl())
+        return [out.floatArray(), sums.floatArray(), result.floatArray()]
+      }
+      let (whole, alone) = (try run(0..<batch), try (0..<batch).map { try run($0..<$0 + 1) })
+      for index in whole.indices { #expect(whole[index] == alone.flatMap { $0[index] }, "\(batch) images") }
+    }
+  }
+
   @Test func aCancelledBackwardStops() throws {
     guard let device = try trainingDevices().last else { return }
     let (qkv, out, sums) = (try device.zeros([1, 4, 12]), try device.zeros([1, 4, 4]), try device.zeros([1, 1, 4]))

@@ -19,40 +19,36 @@ extension CPUDevice {
     guard let q = qkv.floats.baseAddress, let out = output.floats.baseAddress, let sums = logSumExp.floats.baseAddress,
       let g = gradient.floats.baseAddress, let to = qkvGradient.floats.baseAddress, tokens > 0
     else { return }
+    let kernels = kernels
     var args = ck_attention_backward_args()
     args.forward = attentionArguments(qkv, heads: heads, prefixTokens: prefixTokens, rope: rope, precision: precision)
     let block = Int(kernels.attention_block())
     let blocks = (tokens + block - 1) / block
     let chunks = min(blocks, (Self.chunkTasks + heads - 1) / heads)
     args.chunks = Int64(chunks)
-    args.forward.packed = try workspace.buffer("attention backward", kernels.attention_backward_bytes(&args)).pointer
-    let laneBytes = (kernels.attention_backward_scratch(&args) + 63) / 64 * 64
-    let scratch = try workspace.buffer("attention backward scratch", laneBytes * laneCount(heads * chunks))
-    for image in 0..<batch {
-      try control.check()
-      args.forward.qkv = UnsafePointer(q + image * tokens * 3 * dim)
-      args.forward.out = out + image * tokens * dim
-      args.forward.log_sum_exp = sums + image * heads * tokens
-      args.gradient = UnsafePointer(g + image * tokens * dim)
-      args.qkv_gradient = to + image * tokens * 3 * dim
-      runBackward(args, heads: heads, blocks: blocks, chunks: chunks, scratch: scratch.pointer, laneBytes: laneBytes)
+    let lanes = try AttentionLanes(
+      self, batch: batch, tasks: heads * max(chunks, blocks), packedBytes: kernels.attention_backward_bytes(&args),
+      scratchBytes: kernels.attention_backward_scratch(&args), "attention backward", workspace)
+    let common = args
+    try lanes.forEachImage(control) { image, packed, forEach in
+      var own = common
+      own.forward.packed = packed
+      own.forward.qkv = UnsafePointer(q + image * tokens * 3 * dim)
+      own.forward.out = out + image * tokens * dim
+      own.forward.log_sum_exp = sums + image * heads * tokens
+      own.gradient = UnsafePointer(g + image * tokens * dim)
+      own.qkv_gradient = to + image * tokens * 3 * dim
+      withUnsafePointer(to: own) { own in
+        // block by block, not head by head: the rows of a block are read by all heads in turn
+        forEach(heads * blocks) { task, _ in kernels.attention_backward_pack(own, Int64(task % heads), Int64(task / heads)) }
+        forEach(heads * chunks) { task, scratch in
+          kernels.attention_backward_keys(own, Int64(task / chunks), Int64(task % chunks), scratch)
+        }
+        forEach(heads * blocks) { task, _ in kernels.attention_backward_queries(own, Int64(task % heads), Int64(task / heads)) }
+      }
     }
     withExtendedLifetime((gradient, qkv, output, logSumExp, rope, qkvGradient)) {}
   }
   /// Tasks that (heads × chunks of keys) come to at least, where there are that many.
   private static let chunkTasks = 32
-
-  private func runBackward(
-    _ args: ck_attention_backward_args, heads: Int, blocks: Int, chunks: Int, scratch: UnsafeMutableRawPointer, laneBytes: Int
-  ) {
-    let kernels = kernels
-    withUnsafePointer(to: args) { args in
-      // block by block, not head by head: the rows of a block are read by all heads in turn
-      forEachLane(heads * blocks) { _, task in kernels.attention_backward_pack(args, Int64(task % heads), Int64(task / heads)) }
-      forEachLane(heads * chunks) { lane, task in
-        kernels.attention_backward_keys(args, Int64(task / chunks), Int64(task % chunks), scratch + lane * laneBytes)
-      }
-      forEachLane(heads * blocks) { _, task in kernels.attention_backward_queries(args, Int64(task % heads), Int64(task / heads)) }
-    }
-  }
 }
