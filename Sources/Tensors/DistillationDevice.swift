@@ -29,7 +29,8 @@ public protocol DistillationDevice: Device {
   /// Σ over rows r and their target rows t of weight(r) · (−Σₖ target(t, k) · ln softmax(logits(r) / temperature)ₖ) and, when `gradient` is
   /// given, its gradient with respect to the logits, multiplied by `scale`.
   ///
-  /// Shapes: logits and gradient [rows, prototypes], targets [samples, prototypes]. Source: model specification 8.2, 8.3.
+  /// Shapes: logits and gradient [rows, prototypes], targets [samples, prototypes]. The gradient may be the logits.
+  /// Source: model specification 8.2, 8.3.
   func softCrossEntropy(
     _ logits: Tensor, targets: Tensor, pairs: TargetPairs, temperature: Float, scale: Float, gradient: Tensor?
   ) throws(MedDINOError) -> Double

@@ -120,13 +120,18 @@ public struct LinearGradients {
   /// [rows, inputs]: written, or added to when `addsToInput`.
   public var input: Tensor?
   public var addsToInput: Bool
-  /// [outputs, inputs] and [outputs]: added to.
+  /// [outputs, inputs]: added to, or written unless `addsToWeight`.
   public var weight: Tensor?
+  public var addsToWeight: Bool
+  /// [outputs]: added to.
   public var bias: Tensor?
-  public init(input: Tensor? = nil, addsToInput: Bool = false, weight: Tensor? = nil, bias: Tensor? = nil) {
+  public init(
+    input: Tensor? = nil, addsToInput: Bool = false, weight: Tensor? = nil, addsToWeight: Bool = true, bias: Tensor? = nil
+  ) {
     self.input = input
     self.addsToInput = addsToInput
     self.weight = weight
+    self.addsToWeight = addsToWeight
     self.bias = bias
   }
 }

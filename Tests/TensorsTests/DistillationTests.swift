@@ -106,6 +106,14 @@ import Testing
           temperature: Float(temperature), scale: 3, gradient: gradient)
         #expect(abs(value - loss(doubles(logits))) < 1e-5 * (1 + abs(value)), "\(device.name)")
         #expect(relativeError(gradient, differences(doubles(logits)) { 3 * loss($0) }) < 1e-5, "\(device.name)")
+        // In the memory of the logits it has the same bits.
+        let tape = Tape(device)
+        let leaf = tape.leaf(try device.tensor(logits, [students * batch, columns]))
+        let again = try tape.softCrossEntropy(
+          leaf, targets: device.tensor(targets, [teachers * batch, columns]), pairs: pairs, temperature: Float(temperature), scale: 3,
+          overwrites: true)
+        #expect(again == value && leaf.gradient?.floatArray() == gradient.floatArray())
+        #expect(leaf.gradient?.pointer == leaf.value.pointer)
       }
     }
   }

@@ -42,6 +42,12 @@ import Testing
           precision: precision, into: LinearGradients(input: input))
         for i in 0..<rows * inputs { dx[i] -= Double(start[i]) }
         #expect(relativeError(input, dx) < 4e-6, "\(device.name): written")
+        let written = try device.tensor([Float](repeating: .nan, count: outputs * inputs), [outputs, inputs])
+        try device.linearBackward(
+          device.tensor(g, [rows, outputs]), input: device.tensor(x, [rows, inputs]), weight: device.tensor(w, [outputs, inputs]),
+          precision: precision, into: LinearGradients(weight: written, addsToWeight: false))
+        for i in 0..<outputs * inputs { dw[i] -= Double(start[i]) }
+        #expect(relativeError(written, dw) < 4e-6, "\(device.name): weight gradient written")
       }
     }
   }
@@ -58,5 +64,48 @@ import Testing
       try device.linear(x, device.pack(weight: w, bias: b, precision: precision), into: packed, .none)
       #expect(plain.floatArray() == packed.floatArray())
     }
+  }
+
+  /// A weight that is packed in pieces gives what its halves give, which are packed whole.
+  @Test(arguments: [Precision.float32, .bfloat16]) func largeWeightsGoInPieces(precision: Precision) throws {
+    guard let device = try trainingDevices().last else { return }
+    var random = SeededGenerator(13)
+    let (rows, inputs, outputs) = (5, 129, 33000)
+    let (x, g) = (try random.tensor([rows, inputs], on: device), try random.tensor([rows, outputs], on: device))
+    let (w, b) = (try random.tensor([outputs, inputs], on: device), try random.tensor([outputs], on: device))
+    let whole = try device.zeros([rows, outputs])
+    try device.linear(x, weight: w, bias: b, precision: precision, into: whole)
+    let (toInput, toWeight) = (try device.zeros([rows, inputs]), try device.zeros([outputs, inputs]))
+    try device.linearBackward(
+      g, input: x, weight: w, precision: precision, into: LinearGradients(input: toInput, weight: toWeight, addsToWeight: false))
+    let sum = try device.zeros([rows, inputs])
+    for half in [0..<outputs / 2, outputs / 2..<outputs] {
+      let part = try device.zeros([rows, half.count])
+      try device.linear(x, weight: w.rows(half), bias: b.rows(half), precision: precision, into: part)
+      let gradient = try device.zeros([rows, half.count])
+      for row in 0..<rows {
+        let of = row * outputs + half.lowerBound..<row * outputs + half.upperBound
+        #expect(Array(whole.floats[of]) == part.rows(row..<row + 1).floatArray())
+        for (index, place) in of.enumerated() { gradient.floats[row * half.count + index] = g.floats[place] }
+      }
+      let toPart = try device.zeros([half.count, inputs])
+      try device.linearBackward(
+        gradient, input: x, weight: w.rows(half), precision: precision,
+        into: LinearGradients(input: sum, addsToInput: true, weight: toPart))
+      #expect(toWeight.rows(half).floatArray() == toPart.floatArray())
+    }
+    // Long sums in another order.
+    #expect(relativeError(toInput, doubles(sum)) < 5e-5)
+  }
+
+  @Test func noRowsAreNoGradient() throws {
+    guard let device = try trainingDevices().last else { return }
+    let weight = try device.tensor([1, 2, 3, 4], [2, 2])
+    let (gradient, other) = (try device.tensor([5, 6, 7, 8], [2, 2]), try device.tensor([5, 6, 7, 8], [2, 2]))
+    let (input, above) = (try device.zeros([0, 2]), try device.zeros([0, 2]))
+    try device.linearBackward(above, input: input, weight: weight, precision: .float32, into: LinearGradients(weight: other))
+    try device.linearBackward(
+      above, input: input, weight: weight, precision: .float32, into: LinearGradients(weight: gradient, addsToWeight: false))
+    #expect(gradient.floatArray() == [0, 0, 0, 0] && other.floatArray() == [5, 6, 7, 8])
   }
 }

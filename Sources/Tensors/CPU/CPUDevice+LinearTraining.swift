@@ -7,11 +7,18 @@ extension CPUDevice: TrainingDevice {
   ) throws(MedDINOError) {
     let outputs = weight.shape[0]
     let inputs = weight.count / max(outputs, 1)
-    guard let matrix = Matrix(weight, columns: inputs) else { return }
-    let packed = try panels(matrix, columns: outputs, depth: inputs, turned: false, precision)
-    let layer = CPUPackedLinear(outputs: outputs, inputs: inputs, precision: precision, weight: packed.buffer, bias: bias)
-    try linear(input, layer, into: output, .none)
-    withExtendedLifetime(weight) {}
+    let rows = input.count / max(inputs, 1)
+    guard let left = Matrix(input, columns: inputs), let right = Matrix(weight, columns: inputs), let target = output.floats.baseAddress
+    else { return }
+    precondition(output.count == rows * outputs)
+    let offsets = bias?.floats
+    for piece in factorPieces(of: outputs, width: inputs, unit: ProductTiling.columnUnit) {
+      let packed = try panels(right.advanced(row: piece.lowerBound), columns: piece.count, depth: inputs, turned: false, precision)
+      try multiply(
+        left, rows: rows, packed, bias: offsets?.baseAddress.map { UnsafePointer($0 + piece.lowerBound) }, into: target + piece.lowerBound,
+        stride: outputs)
+    }
+    withExtendedLifetime((input, weight, bias, output)) {}
   }
 
   public func linearBackward(
@@ -21,18 +28,39 @@ extension CPUDevice: TrainingDevice {
     let inputs = weight.count / max(outputs, 1)
     let rows = gradient.count / max(outputs, 1)
     precondition(gradient.count == rows * outputs && (result.weight == nil || input.count == rows * inputs))
-    guard let outer = Matrix(gradient, columns: outputs), rows > 0 else { return }
+    guard let outer = Matrix(gradient, columns: outputs), rows > 0 else {
+      if let target = result.weight, !result.addsToWeight { fill(target, 0) }
+      return
+    }
     if let target = result.input?.floats.baseAddress, let weight = Matrix(weight, columns: inputs) {
-      let packed = try panels(weight, columns: inputs, depth: outputs, turned: true, precision)
-      try multiply(outer, rows: rows, packed, into: target, stride: inputs, adds: result.addsToInput)
+      for piece in factorPieces(of: outputs, width: inputs, unit: Self.depthUnit) {
+        let packed = try panels(weight.advanced(row: piece.lowerBound), columns: inputs, depth: piece.count, turned: true, precision)
+        try multiply(
+          outer.advanced(row: 0, column: piece.lowerBound), rows: rows, packed, into: target, stride: inputs,
+          adds: result.addsToInput || piece.lowerBound > 0, narrowest: rows > Self.fewRows ? ProductTiling.narrowest : 128)
+      }
     }
     if let target = result.weight?.floats.baseAddress, let inner = Matrix(input, columns: inputs) {
       try addTurnedProduct(
-        outer, rows: outputs, inner, columns: inputs, depth: rows, precision, to: target, stride: inputs)
+        outer, rows: outputs, inner, columns: inputs, depth: rows, precision, to: target, stride: inputs, adds: result.addsToWeight)
     }
     if let target = result.bias?.floats.baseAddress { try addColumnSums(outer, rows: rows, columns: outputs, to: target) }
     withExtendedLifetime((gradient, input, weight, result)) {}
   }
+
+  /// The rows of a weight that are packed at once: all of them, or pieces of a large one that are multiplied while they are in the cache,
+  /// so that a copy of the whole never exists. They begin at multiples of `unit`.
+  private func factorPieces(of count: Int, width: Int, unit: Int) -> [Range<Int>] {
+    if count * width <= Self.largestFactor || count <= unit { return [0..<count] }
+    let step = max(Self.factorPiece / width / unit, 1) * unit
+    return stride(from: 0, to: count, by: step).map { $0..<min($0 + step, count) }
+  }
+  private static let largestFactor = 1 << 22
+  /// So many are one task for each range of columns.
+  private static let fewRows = 96
+  private static let factorPiece = 1 << 20
+  /// Pieces of a sum hold whole blocks of the kernels.
+  private static let depthUnit = 768
 
   /// target [columns] += the sum of the rows.
   func addColumnSums(_ matrix: Matrix, rows: Int, columns: Int, to target: UnsafeMutablePointer<Float>) throws(MedDINOError) {

@@ -89,21 +89,22 @@ extension CPUDevice {
     return (bytes + 63) / 64 * 64
   }
 
-  /// target [rows, columns] += leftᵀ · right, summed over `depth` rows: the gradient of a weight. Long sums go in pieces one after
+  /// target [rows, columns] += (or =) leftᵀ · right, summed over `depth` rows: the gradient of a weight. Long sums go in pieces one after
   /// the other; where the target has few tiles, pieces are summed side by side and added in order.
   func addTurnedProduct(
     _ left: Matrix, rows: Int, _ right: Matrix, columns: Int, depth: Int, _ precision: Precision,
-    to target: UnsafeMutablePointer<Float>, stride: Int
+    to target: UnsafeMutablePointer<Float>, stride: Int, adds: Bool = true
   ) throws(MedDINOError) {
     if rows * columns <= Self.smallProduct, depth > Self.smallDepth {
-      return try addSmallTurnedProduct(left, rows: rows, right, columns: columns, depth: depth, precision, to: target, stride: stride)
+      return try addSmallTurnedProduct(
+        left, rows: rows, right, columns: columns, depth: depth, precision, to: target, stride: stride, adds: adds)
     }
     var begin = 0
     while begin < depth {
       let count = min(Self.longestSum, depth - begin)
       let packed = try panels(right.advanced(row: begin), columns: columns, depth: count, turned: true, precision)
       try multiply(
-        left.advanced(row: begin), turned: true, rows: rows, packed, into: target, stride: stride, adds: true, narrowest: 192)
+        left.advanced(row: begin), turned: true, rows: rows, packed, into: target, stride: stride, adds: adds || begin > 0, narrowest: 192)
       begin += count
     }
   }
@@ -114,7 +115,7 @@ extension CPUDevice {
 
   private func addSmallTurnedProduct(
     _ left: Matrix, rows: Int, _ right: Matrix, columns: Int, depth: Int, _ precision: Precision,
-    to target: UnsafeMutablePointer<Float>, stride: Int
+    to target: UnsafeMutablePointer<Float>, stride: Int, adds: Bool
   ) throws(MedDINOError) {
     let pieces = (depth + Self.smallDepth - 1) / Self.smallDepth
     let scratchBytes = productScratch(depth: Self.smallDepth, precision)
@@ -142,6 +143,7 @@ extension CPUDevice {
       multiply(&args, precision, scratch: own)
     }
     pool.forEach(rows) { row in
+      if !adds { kernels.fill(target + row * stride, 0, Int64(columns)) }
       for piece in 0..<pieces { kernels.add(target + row * stride, partial + (piece * rows + row) * columns, Int64(columns)) }
     }
     withExtendedLifetime(sums) {}

@@ -33,11 +33,18 @@ public final class Parameter {
 
   /// What a backward adds to: zeros when nothing has been added since `zeroGradient`. Throws: `.outOfMemory`.
   public func gradientSum(_ device: any TrainingDevice) throws(MedDINOError) -> Tensor {
-    if isReached, let storage { return storage }
-    let sum = if let storage { storage } else { try Tensor(value.shape, in: device.budget, "gradient of " + name) }
-    device.fill(sum, 0)
-    storage = sum
-    isReached = true
+    let (sum, adds) = try gradientPlace(device)
+    if !adds { device.fill(sum, 0) }
     return sum
+  }
+
+  /// The same for a backward that can write what it would add to zeros: `adds` is false when nothing has been added since `zeroGradient`,
+  /// and the elements then are no numbers of any use. Throws: `.outOfMemory`.
+  func gradientPlace(_ device: any TrainingDevice) throws(MedDINOError) -> (tensor: Tensor, adds: Bool) {
+    if isReached, let storage { return (storage, true) }
+    let place = if let storage { storage } else { try Tensor(value.shape, in: device.budget, "gradient of " + name) }
+    storage = place
+    isReached = true
+    return (place, false)
   }
 }

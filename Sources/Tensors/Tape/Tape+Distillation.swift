@@ -19,11 +19,12 @@ extension Tape {
   }
 
   /// `DistillationDevice.softCrossEntropy` of logits [rows, prototypes]. The gradient, multiplied by `scale`, is seeded at once.
-  /// Throws: `.outOfMemory`.
+  ///
+  /// `overwrites`: the gradient takes the memory of the logits, which nobody else may then want. Throws: `.outOfMemory`.
   public func softCrossEntropy(
-    _ logits: Variable, targets: Tensor, pairs: TargetPairs, temperature: Float, scale: Float = 1
+    _ logits: Variable, targets: Tensor, pairs: TargetPairs, temperature: Float, scale: Float = 1, overwrites: Bool = false
   ) throws(MedDINOError) -> Double {
-    try seeding(logits) { (device, gradient) throws(MedDINOError) in
+    try seeding(logits, in: overwrites ? logits.value : nil) { (device, gradient) throws(MedDINOError) in
       try device.softCrossEntropy(
         logits.value, targets: targets, pairs: pairs, temperature: temperature, scale: scale, gradient: gradient)
     }
@@ -59,12 +60,12 @@ extension Tape {
     }
   }
 
-  /// A loss that gives its value and, into the tensor it gets, the gradient of its input.
+  /// A loss that gives its value and, into the tensor it gets (`place` or a new one), the gradient of its input.
   private func seeding(
-    _ input: Variable, _ loss: (any TrainingDevice, Tensor?) throws(MedDINOError) -> Double
+    _ input: Variable, in place: Tensor? = nil, _ loss: (any TrainingDevice, Tensor?) throws(MedDINOError) -> Double
   ) throws(MedDINOError) -> Double {
     guard input.needsGradient, isRecording else { return try loss(device, nil) }
-    let gradient = try tensor(input.shape, "gradient of a loss")
+    let gradient = if let place { place } else { try tensor(input.shape, "gradient of a loss") }
     let value = try loss(device, gradient)
     try seed(input, gradient)
     return value

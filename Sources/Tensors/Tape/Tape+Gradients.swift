@@ -18,7 +18,11 @@ extension Tape {
 
   /// What an operation writes to, or adds to when something has come already; new memory is not initialised.
   func place(_ target: GradientTarget) throws(MedDINOError) -> (tensor: Tensor, adds: Bool) {
-    if target.slot.parameter != nil || target.slot.gradient != nil { return (try sum(target), true) }
+    if let parameter = target.slot.parameter {
+      let (tensor, adds) = try parameter.gradientPlace(device)
+      return (tensor.reshaped(target.shape), adds)
+    }
+    if let held = target.slot.gradient { return (held.reshaped(target.shape), true) }
     let fresh = try tensor(target.shape, "gradient")
     target.slot.gradient = fresh
     return (fresh, false)

@@ -23,7 +23,10 @@ extension Tape {
         let (target, adds) = try tape.place(toInput)
         (result.input, result.addsToInput) = (target.reshaped([rows, inputs]), adds)
       }
-      result.weight = try tape.sum(toWeight)?.reshaped([outputs, inputs])
+      if let toWeight {
+        let (target, adds) = try tape.place(toWeight)
+        (result.weight, result.addsToWeight) = (target.reshaped([outputs, inputs]), adds)
+      }
       result.bias = try tape.sum(toBias)
       let value = try saved?().reshaped([rows, inputs])
       try tape.device.linearBackward(

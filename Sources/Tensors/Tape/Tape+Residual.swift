@@ -51,7 +51,7 @@ extension Tape {
   /// A copy in the tape's memory.
   func copy(_ value: Tensor) throws(MedDINOError) -> Tensor {
     let result = try tensor(value.shape, "copy")
-    device.gatherImages(value.reshaped([1, value.count]), [0], into: result.reshaped([1, value.count]))
+    device.gatherImages(value, Array(0..<value.shape[0]), into: result)
     return result
   }
 }
