@@ -21,10 +21,16 @@ public final class TrainableEncoder {
     public var mask: Tensor?
     /// nil: an evaluation forward, without stochastic depth and coordinate augmentation.
     public var draws: VisionTransformer.TrainingDraws?
-    public init(_ images: Variable, mask: Tensor? = nil, draws: VisionTransformer.TrainingDraws? = nil) {
+    /// Distinct places among the tokens of all images: the last block gives those alone, [places, dim], and what follows its attention
+    /// works on nothing else; nil: all tokens.
+    public var places: [Int]?
+    public init(
+      _ images: Variable, mask: Tensor? = nil, draws: VisionTransformer.TrainingDraws? = nil, places: [Int]? = nil
+    ) {
       self.images = images
       self.mask = mask
       self.draws = draws
+      self.places = places
     }
   }
 
@@ -45,7 +51,8 @@ public final class TrainableEncoder {
     layers = try loader.load()
   }
 
-  /// Token variables [batch, prefix + patches, dim] of every group after each block of `blocks`, before the final norm.
+  /// Token variables [batch, prefix + patches, dim] of every group after each block of `blocks`, before the final norm. The last of the
+  /// blocks gives a group's chosen `places` alone.
   ///
   /// `recompute`: only the input of each trained block is kept, and the block runs again in the backward.
   /// Progress is reported before every block, up to `progressEnd` of the control's current part.
@@ -64,21 +71,24 @@ public final class TrainableEncoder {
     for index in 0...last {
       try tape.control.update(progressEnd * Double(index) / Double(last + 1))
       for position in runs.indices {
-        try runs[position].block(index, recompute: recompute)
+        try runs[position].block(index, places: index == last ? groups[position].places : nil, recompute: recompute)
         if blocks.contains(index) { results[position][index] = runs[position].stream }
       }
     }
     return results
   }
 
-  /// The final norm on every token; with untied norms the prefix has its own, and that of local crops another.
+  /// The final norm on every token [images, tokens, dim]; with untied norms the prefix has its own, and that of local crops another.
+  /// `prefixTokens`: how many of an image's tokens are its prefix; nil: as many as the network has.
   /// Throws: `.outOfMemory`. Source: model specification 1.8.
-  public func normalize(_ tokens: Variable, isLocalCrop: Bool = false, on tape: Tape) throws(MedDINOError) -> Variable {
+  public func normalize(
+    _ tokens: Variable, isLocalCrop: Bool = false, prefixTokens: Int? = nil, on tape: Tape
+  ) throws(MedDINOError) -> Variable {
     let patches = layers.norm.variables(configuration, tape)
     let prefix = isLocalCrop ? layers.localClassNorm ?? layers.classNorm : layers.classNorm
     guard let prefix else { return try tape.norm(tokens, patches) }
     return try tape.norm(
-      tokens, patches: patches, prefix: prefix.variables(configuration, tape), prefixTokens: configuration.prefixTokens)
+      tokens, patches: patches, prefix: prefix.variables(configuration, tape), prefixTokens: prefixTokens ?? configuration.prefixTokens)
   }
 
   /// Patch rows and columns of an input; surplus pixels at the bottom and right are dropped.

@@ -32,6 +32,12 @@ struct TrainableEncoderRun {
     if let mask = group.mask, mask.shape != [shape[0], grid.rows * grid.columns] || mask.dtype.byteCount != 1 {
       throw .shape("masks have shape \(mask.shape), expected [\(shape[0]), \(grid.rows * grid.columns)] bytes")
     }
+    if let places = group.places {
+      let count = shape[0] * (grid.rows * grid.columns + c.prefixTokens)
+      guard !places.isEmpty, Set(places).count == places.count, places.allSatisfy({ (0..<count).contains($0) }) else {
+        throw .invalid("\(places.count) places asked for, expected distinct ones of \(count) tokens")
+      }
+    }
     self.network = network
     self.tape = tape
     draws = group.draws
@@ -46,15 +52,14 @@ struct TrainableEncoderRun {
       prefix: prefix, patches: patches, mask: group.mask, maskToken: tape.variable(layers.maskToken), batch: batch)
   }
 
-  mutating func block(_ index: Int, recompute: Bool) throws(MedDINOError) {
+  /// `places`: the tokens that are wanted; the stream then holds those alone, and no block can follow.
+  mutating func block(_ index: Int, places: [Int]?, recompute: Bool) throws(MedDINOError) {
     let (network, choices) = (network, try choices(index))
-    if recompute {
-      stream = try tape.checkpoint(stream) { (tape, stream) throws(MedDINOError) in
-        try network.block(index, stream, choices, on: tape)
-      }
-    } else {
-      stream = try network.block(index, stream, choices, on: tape)
+    func run(_ tape: Tape, _ stream: Variable) throws(MedDINOError) -> Variable {
+      if let places { return try network.block(index, stream, choices, places, on: tape) }
+      return try network.block(index, stream, choices, on: tape)
     }
+    stream = recompute ? try tape.checkpoint(stream, run) : try run(tape, stream)
   }
 
   /// Frozen blocks give the same features in every step: no draws.
@@ -80,31 +85,69 @@ extension TrainableEncoder {
   /// x1 = x + g1 · Attn(LN1(x)); x2 = x1 + g2 · FFN(LN2(x1)). Source: model specification 1.4, 1.5.
   func block(_ index: Int, _ stream: Variable, _ choices: TrainableEncoderRun.Choices, on tape: Tape) throws(MedDINOError) -> Variable {
     let block = layers.blocks[index]
-    let middle = try branch(stream, choices.attention, gamma: block.scale1, tape) { (input) throws(MedDINOError) in
-      try attention(block, input, choices.rope, tape)
-    }
-    return try branch(middle, choices.feedForward, gamma: block.scale2, tape) { (input) throws(MedDINOError) in
-      try feedForward(block, input, tape)
-    }
-  }
-
-  /// stream + scale · gamma · body(kept images of the stream).
-  private func branch(
-    _ stream: Variable, _ kept: (indices: [Int], scale: Float)?, gamma: Parameter?, _ tape: Tape,
-    _ body: (Variable) throws(MedDINOError) -> Variable
-  ) throws(MedDINOError) -> Variable {
-    let input = if let kept { try tape.gather(stream, kept.indices) } else { stream }
+    let attended = try attention(block, stream, choices, tape)
+    let middle = try tape.residual(
+      stream, try block.projection(attended, tape), indices: choices.attention?.indices, scale: choices.attention?.scale ?? 1,
+      gamma: block.scale1.map(tape.variable))
+    let kept = choices.feedForward
+    let input = if let kept { try tape.gather(middle, kept.indices) } else { middle }
+    // Nobody keeps what lies between the branches where nothing is walked back.
     return try tape.residual(
-      stream, try body(input), indices: kept?.indices, scale: kept?.scale ?? 1, gamma: gamma.map(tape.variable))
+      middle, try feedForward(block, input, tape), indices: kept?.indices, scale: kept?.scale ?? 1,
+      gamma: block.scale2.map(tape.variable), inPlace: !middle.needsGradient)
   }
 
-  private func attention(
-    _ block: TrainableEncoderLayers.Block, _ input: Variable, _ rope: RopeTable, _ tape: Tape
+  /// The same for the tokens at some places, [places, dim]: all others are needed up to attention alone.
+  func block(
+    _ index: Int, _ stream: Variable, _ choices: TrainableEncoderRun.Choices, _ places: [Int], on tape: Tape
   ) throws(MedDINOError) -> Variable {
+    let block = layers.blocks[index]
+    let (tokens, dim) = (stream.shape[1], stream.shape[2])
+    func rows(_ x: Variable) -> Variable { x.reshaped([x.value.count / dim, dim]) }
+    /// Of the places that a branch keeps: their rows in the branch, and where they come among all of them.
+    func kept(_ choice: (indices: [Int], scale: Float)?) -> (sources: [Int], targets: [Int]?) {
+      guard let choice else { return (places, nil) }
+      let positions = Dictionary(uniqueKeysWithValues: zip(choice.indices, choice.indices.indices))
+      var (sources, targets): ([Int], [Int]) = ([], [])
+      for (target, place) in places.enumerated() {
+        guard let position = positions[place / tokens] else { continue }
+        sources.append(position * tokens + place % tokens)
+        targets.append(target)
+      }
+      return (sources, targets)
+    }
+    func residual(
+      _ stream: Variable, _ branch: Variable, _ targets: [Int]?, _ scale: Float?, _ gamma: Parameter?, inPlace: Bool
+    ) throws(MedDINOError) -> Variable {
+      func images(_ x: Variable) -> Variable { x.reshaped(targets == nil ? [1, x.shape[0], dim] : [x.shape[0], 1, dim]) }
+      return rows(
+        try tape.residual(
+          images(stream), images(branch), indices: targets, scale: scale ?? 1, gamma: gamma.map(tape.variable), inPlace: inPlace))
+    }
+    let attended = try attention(block, stream, choices, tape)
+    var result = try tape.gather(rows(stream), places)
+    let (sources, targets) = kept(choices.attention)
+    if !sources.isEmpty {
+      let branch = try block.projection(try tape.gather(rows(attended), sources), tape)
+      result = try residual(result, branch, targets, choices.attention?.scale, block.scale1, inPlace: true)
+    }
+    let fed = kept(choices.feedForward).targets
+    if fed?.isEmpty != true {
+      let input = if let fed { try tape.gather(result, fed) } else { result }
+      let branch = try feedForward(block, input, tape)
+      result = try residual(result, branch, fed, choices.feedForward?.scale, block.scale2, inPlace: !result.needsGradient)
+    }
+    return result
+  }
+
+  /// Attention of the kept images, before its projection.
+  private func attention(
+    _ block: TrainableEncoderLayers.Block, _ stream: Variable, _ choices: TrainableEncoderRun.Choices, _ tape: Tape
+  ) throws(MedDINOError) -> Variable {
+    let input = if let kept = choices.attention { try tape.gather(stream, kept.indices) } else { stream }
     let normed = try tape.norm(input, block.norm1.variables(configuration, tape))
-    let mixed = try tape.attention(
-      try block.qkv(normed, tape), heads: configuration.heads, prefixTokens: configuration.prefixTokens, rope: rope)
-    return try block.projection(mixed, tape)
+    return try tape.attention(
+      try block.qkv(normed, tape), heads: configuration.heads, prefixTokens: configuration.prefixTokens, rope: choices.rope)
   }
 
   private func feedForward(

@@ -88,6 +88,39 @@ import Testing
   @Test func encoderWithLowRankFactors() throws { try checkEncoder(Toy.encoder(), .lowRank(rank: 3, alpha: 6)) }
   @Test func encoderWithGatedLowRankFactors() throws { try checkEncoder(Toy.gated(), .lowRank(rank: 2, alpha: 1)) }
 
+  /// Tokens that are asked for alone are those of the whole, and so are the gradients; stochastic depth leaves out some of their images.
+  @Test(arguments: [false, true]) func chosenTokens(recompute: Bool) throws {
+    for configuration in [Toy.encoder(), Toy.gated(), Toy.untied()] {
+      let device = try Toy.device()
+      let network = try TrainableEncoder(configuration, parameters: Toy.parameters(configuration.parameters), device: device)
+      let count = configuration.prefixTokens + 6
+      let places = [3 * count, 0, count - 1, 2 * count + 1, count + 3, 3 * count + 5]
+      let images = Parameter("images", try Toy.tensor([4, configuration.inputChannels, 8, 12], seed: 6))
+      let tape = Tape(device)
+      let weights = try Toy.tensor([places.count, configuration.embedDim], seed: 9)
+      func run(_ places: [Int]?, _ pick: (Variable) throws -> Variable) throws -> (values: [Float], gradients: [[Float]?]) {
+        for parameter in network.parameters.list + [images] { parameter.zeroGradient() }
+        let draws = TrainingRandomness(seed: 8, step: 2).draws(configuration, batch: 4)
+        let group = TrainableEncoder.Group(tape.variable(images), draws: draws, places: places)
+        let tokens = try #require(try network.tokens([group], blocks: [2], on: tape, recompute: recompute)[0][2])
+        let chosen = try pick(tokens)
+        let above = try Tensor(weights.shape, in: device.budget)
+        above.copy(from: weights)
+        try tape.backward(from: chosen, gradient: above)
+        return (chosen.value.floatArray(), (network.parameters.trainable + [images]).map { $0.gradient?.floatArray() })
+      }
+      let whole = try run(nil) { try tape.gather($0.reshaped([4 * count, configuration.embedDim]), places) }
+      let some = try run(places) { $0 }
+      #expect(some.values == whole.values)
+      #expect(some.gradients.map { $0 == nil } == whole.gradients.map { $0 == nil })
+      for (index, (a, b)) in zip(some.gradients, whole.gradients).enumerated() {
+        guard let a, let b else { continue }
+        let size = b.reduce(1e-6) { max($0, abs($1)) }
+        #expect(zip(a, b).allSatisfy { abs($0 - $1) < 1e-5 * size }, "parameter \(index)")
+      }
+    }
+  }
+
   @Test func segmentationNetwork() throws {
     let device = try Toy.device()
     let configuration = Toy.primus()

@@ -206,6 +206,9 @@ private struct Step {
     let draws = VisionTransformer.TrainingDraws(kept: { _, _ in ([0, 0], 1) })
     #expect(message { _ = try network.encoder.tokens([.init(images, draws: draws)], blocks: [0], on: tape) }.contains("distinct"))
     #expect(message { _ = try network.encoder.tokens([.init(images)], blocks: [3], on: tape) }.contains("blocks [3]"))
+    for places in [[], [1, 1], [-1], [1000]] {
+      #expect(message { _ = try network.encoder.tokens([.init(images, places: places)], blocks: [0], on: tape) }.contains("places"))
+    }
     #expect(message { _ = try network.logits(taps: [], rows: 2, columns: 2, on: tape) }.contains("taps"))
   }
 
