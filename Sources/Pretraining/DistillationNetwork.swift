@@ -46,49 +46,73 @@ final class DistillationNetwork {
     }
   }
 
-  /// The tokens of one group of images after the final norm. Throws: `.shape`, `.outOfMemory`, `.cancelled`.
+  /// The tokens of a group of images after the final norm; a student's local crops may have one of their own.
+  ///
+  /// `patches`: which patch tokens are wanted beside the class tokens, by their places among those of all images; nil: every token.
+  /// Throws: `.shape`, `.outOfMemory`, `.cancelled`.
   func features(
-    _ groups: [TrainableEncoder.Group], isStudent: Bool, recompute: Bool = false, on tape: Tape
-  ) throws(MedDINOError) -> [NormedTokens] {
-    let last = backbone.configuration.depth - 1
-    let tokens = try backbone.tokens(groups, blocks: [last], on: tape, recompute: recompute)
-    var results: [NormedTokens] = []
-    for (index, group) in groups.enumerated() {
-      guard let raw = tokens[index][last] else { throw MedDINOError(.internal, "the last block gave no tokens") }
-      let shape = group.images.shape
-      let grid = backbone.grid(height: shape[2], width: shape[3])
-      // The second entry of the student's list is that of the local crops.
-      let normed = try backbone.normalize(raw, isLocalCrop: isStudent && index == 1, on: tape)
-      results.append(
-        NormedTokens(all: normed, prefix: backbone.configuration.prefixTokens, rows: grid.rows, columns: grid.columns))
+    _ group: TrainableEncoder.Group, patches: [Int]? = nil, isLocalCrop: Bool = false, recompute: Bool = false, on tape: Tape
+  ) throws(MedDINOError) -> NormedTokens {
+    let (last, shape) = (backbone.configuration.depth - 1, group.images.shape)
+    guard shape.rank == 4 else { throw .shape("images have shape \(shape), expected [batch, channels, height, width]") }
+    let grid = backbone.grid(height: shape[2], width: shape[3])
+    let layout = TokenLayout(
+      images: shape[0], prefix: backbone.configuration.prefixTokens, rows: grid.rows, columns: grid.columns, chosen: patches)
+    var group = group
+    group.places = patches.map { (0..<layout.images).map(layout.classToken) + $0.map(layout.patchToken) }
+    guard let raw = try backbone.tokens([group], blocks: [last], on: tape, recompute: recompute)[0][last] else {
+      throw MedDINOError(.internal, "the last block gave no tokens")
     }
-    return results
+    if patches == nil {
+      return NormedTokens(all: try backbone.normalize(raw, isLocalCrop: isLocalCrop, on: tape), layout: layout)
+    }
+    let normed = try backbone.normalize(
+      raw.reshaped([1, raw.shape[0], raw.shape[1]]), isLocalCrop: isLocalCrop, prefixTokens: layout.images, on: tape)
+    return NormedTokens(all: normed.reshaped(raw.shape), layout: layout)
   }
 }
 
-/// Normed tokens [images, prefix + rows · columns, dim] and ways to take some of them.
-struct NormedTokens {
-  let all: Variable
+/// Where the tokens of a batch are: of every image the class token, the rest of its prefix, its patches row by row.
+struct TokenLayout {
+  let images: Int
   let prefix: Int
   let rows: Int
   let columns: Int
+  /// Only these patches are there, after the class tokens of all images; nil: every token.
+  let chosen: [Int]?
 
-  var images: Int { all.shape[0] }
   var patches: Int { rows * columns }
-  private var matrix: Variable { all.reshaped([all.shape[0] * all.shape[1], all.shape[2]]) }
+  /// Of an image, and of a patch counted over all images: the place among all tokens.
+  func classToken(_ image: Int) -> Int { image * (prefix + patches) }
+  func patchToken(_ place: Int) -> Int { place / patches * (prefix + patches) + prefix + place % patches }
+}
 
-  /// Class tokens [images, dim] of a range of images.
+/// Normed tokens and ways to take some of them.
+struct NormedTokens {
+  /// [images, prefix + patches, dim], or the chosen ones, [images + chosen, dim].
+  let all: Variable
+  let layout: TokenLayout
+
+  var images: Int { layout.images }
+  var patches: Int { layout.patches }
+  var rows: Int { layout.rows }
+  var columns: Int { layout.columns }
+  private var dim: Int { all.shape[all.shape.rank - 1] }
+  private var matrix: Variable { all.reshaped([all.value.count / dim, dim]) }
+
+  /// Class tokens [images, dim] of a range of images. Throws: `.outOfMemory`.
   func classTokens(_ range: Range<Int>? = nil, on tape: Tape) throws(MedDINOError) -> Variable {
-    let count = all.shape[1]
-    return try tape.gather(matrix, (range ?? 0..<images).map { $0 * count })
+    let range = range ?? 0..<images
+    return try tape.gather(matrix, layout.chosen == nil ? range.map(layout.classToken) : Array(range))
   }
-  /// Patch tokens [places, dim]; places count the patches of all images.
+  /// Patch tokens [places, dim]; places count the patches of all images. Throws: `.outOfMemory`, `.internal` for others than the chosen.
   func patchTokens(_ places: [Int], on tape: Tape) throws(MedDINOError) -> Variable {
-    let count = all.shape[1]
-    return try tape.gather(matrix, places.map { $0 / patches * count + prefix + $0 % patches })
+    guard let chosen = layout.chosen else { return try tape.gather(matrix, places.map(layout.patchToken)) }
+    guard chosen == places else { throw MedDINOError(.internal, "\(places.count) patch tokens, of which \(chosen.count) were made") }
+    return try tape.gather(matrix, Array(images..<images + places.count))
   }
-  /// All of them, [images, patches, dim].
+  /// All of them, [images, patches, dim]. Throws: `.outOfMemory`, `.internal` where some were chosen.
   func patchTokens(on tape: Tape) throws(MedDINOError) -> Variable {
-    try patchTokens(Array(0..<images * patches), on: tape).reshaped([images, patches, all.shape[2]])
+    try patchTokens(Array(0..<images * patches), on: tape).reshaped([images, patches, dim])
   }
 }

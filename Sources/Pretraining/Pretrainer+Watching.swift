@@ -48,7 +48,7 @@ extension Pretrainer {
     // A tape of its own, which keeps nothing of the run's.
     let tape = Tape(device, control: control)
     return try tape.withoutRecording { () throws(MedDINOError) -> TeacherTokens in
-      let found = try network.features([.init(Variable(images))], isStudent: false, on: tape)[0]
+      let found = try network.features(.init(Variable(images)), on: tape)
       let (patches, own) = (try found.patchTokens(on: tape).value, try found.classTokens(on: tape).value)
       let dim = own.shape[1]
       return TeacherTokens(

@@ -50,7 +50,8 @@ private struct PretrainingSizes {
     batch =
       pixels(globalCropCount, size.global) + pixels(settings.crops.localCount, size.local)
       + (size.gram.map { pixels(globalCropCount, $0) } ?? 0)
-    let rows = globals * tokens(size.global) + locals * tokens(size.local)
+    // One group of crops after the other: the larger one counts.
+    let rows = max(globals * tokens(size.global), locals * tokens(size.local))
     let kept = Double(rows) * (1 - e.dropPathRate)
     let hidden = e.hiddenDim * (e.feedForward == .mlp ? 1 : 2)
     let block = Int(kept) * (8 * e.embedDim + hidden + e.heads)
@@ -61,7 +62,7 @@ private struct PretrainingSizes {
         * Double(tokens(size.global) - e.prefixTokens))
     let headRows = [globals + locals, masked]
     var (logits, hiddens) = (0, 0)
-    for (head, count) in zip(heads, headRows) {
+    for (head, count) in zip(heads, [max(globals, locals), masked]) {
       logits += count * head.prototypes
       hiddens += count * (2 * head.hidden * (head.layers - 1) + 3 * head.bottleneck)
     }
@@ -73,30 +74,38 @@ private struct PretrainingSizes {
     let teacherRows = globals * tokens(max(size.global, size.gram ?? 0))
     let wide = max(3 * e.embedDim, hidden)
     let walk = max(teacherRows, rows) * (3 * e.embedDim + 2 * wide)
-    let product = max(networks.ibotHead.prototypes * networks.ibotHead.bottleneck, e.embedDim * wide)
+    let product = min(max(networks.ibotHead.prototypes * networks.ibotHead.bottleneck, e.embedDim * wide), 1 << 22)
     let gramMatrix = settings.losses.gram == nil ? 0 : 3 * gramPatches * gramPatches
-    working = walk + product + logits / 2 + gramMatrix
+    working = walk + product + gramMatrix
     flops = Self.flops(settings, size, headRows: headRows)
   }
 
   private static func flops(_ settings: PretrainingSettings, _ size: CropOptions.Resolution, headRows: [Int]) -> Double {
     let (e, images) = (settings.networks.encoder, settings.run.batchSize)
-    /// One forward of one crop.
-    func forward(_ side: Int) -> Double {
+    func tokens(_ side: Int) -> Double { Double(side / e.patchSize * (side / e.patchSize) + e.prefixTokens) }
+    /// One forward of one crop, of which so many tokens are wanted; the others end with the last block's attention.
+    func forward(_ side: Int, wanted: Double) -> Double {
       let patches = (side / e.patchSize) * (side / e.patchSize)
-      let (n, d) = (Double(patches + e.prefixTokens), Double(e.embedDim))
+      let (n, d) = (tokens(side), Double(e.embedDim))
       let gates = e.feedForward == .mlp ? 2.0 : 3.0
-      let linear = 2 * n * (4 * d * d + gates * d * Double(e.hiddenDim))
+      let later = 2 * (d * d + gates * d * Double(e.hiddenDim))
+      let linear = n * (6 * d * d + later)
       let embedding = 2 * Double(patches) * d * Double(e.inputChannels * e.patchSize * e.patchSize)
-      return Double(e.depth) * (linear + 4 * n * n * d) + embedding
+      return Double(e.depth) * (linear + 4 * n * n * d) - (n - wanted) * later + embedding
     }
     let again = settings.run.recompute ? 4.0 : 3.0
     let (globals, locals) = (Double(globalCropCount * images), Double(settings.crops.localCount * images))
-    var result = (again + 1) * globals * forward(size.global) + again * locals * forward(size.local)
-    if let gram = settings.losses.gram, !gram.usesAverage { result += globals * forward(size.gram ?? size.global) }
-    for (head, rows) in zip([settings.networks.dinoHead, settings.networks.ibotHead], headRows) {
+    let wanted = settings.losses.gram == nil ? 1 + Double(headRows[1]) / globals : tokens(size.global)
+    var result = (again + 1) * globals * forward(size.global, wanted: wanted) + again * locals * forward(size.local, wanted: 1)
+    if let gram = settings.losses.gram, !gram.usesAverage {
+      let side = size.gram ?? size.global
+      result += globals * forward(side, wanted: tokens(side))
+    }
+    // The student's rows three times, the teacher's once.
+    let passes = [3 * Double(headRows[0]) + globals, 4 * Double(headRows[1])]
+    for (head, rows) in zip([settings.networks.dinoHead, settings.networks.ibotHead], passes) {
       let weights = head.parameters(dim: e.embedDim).reduce(0) { $0 + ($1.shape.rank == 2 ? $1.shape.count : 0) }
-      result += 2 * Double(weights) * (3 * Double(rows) + Double(min(rows, headRows[0])))
+      result += 2 * Double(weights) * rows
     }
     return result
   }

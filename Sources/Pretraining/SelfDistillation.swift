@@ -69,6 +69,7 @@ public final class SelfDistillation {
 
   /// Forward and backward of one batch: gradients are added to the student's parameters.
   ///
+  /// One group of crops after the other goes forth and all the way back, so that the activations of both never exist at once.
   /// Progress goes from 0 to 1 within the tape's control, a backward taking as long as the three forwards together.
   /// Throws: `.shape`, `.invalid` for a batch of one image with KoLeo, `.outOfMemory`, `.cancelled`. Source: model specification 6.2, 6.3.
   public func accumulate(_ batch: PretrainingBatch, _ forward: Forward, on tape: Tape) throws(MedDINOError) -> DistillationLosses {
@@ -82,26 +83,55 @@ public final class SelfDistillation {
     defer { tape.control = whole }
     tape.control = whole.part(0, 0.12)
     let targets = try targets(batch, forward, on: tape)
-    tape.control = whole.part(0.12, 0.42)
-    func draws(_ crops: Tensor, _ group: UInt64) -> VisionTransformer.TrainingDraws? {
-      forward.randomness.map {
-        TrainingRandomness(seed: $0.seed, step: $0.step, group: group, rank: ranks.rank).draws(
-          encoder, batch: crops.shape[0], isLocalCrop: group == 1)
-      }
-    }
-    let features = try student.features(
-      [
-        .init(Variable(batch.globalCrops), mask: batch.masks.masks, draws: draws(batch.globalCrops, 0)),
-        .init(Variable(batch.localCrops), draws: draws(batch.localCrops, 1)),
-      ], isStudent: true, recompute: forward.recompute, on: tape)
     var losses = DistillationLosses()
-    try addClassLosses(batch, features, targets, forward, to: &losses, on: tape)
-    try addPatchLoss(batch, features[0], targets, to: &losses, on: tape)
-    tape.control = whole.part(0.42, 0.5)
-    if let gram = options.gram { try addGramLoss(gram, batch, features[0], targets, forward, to: &losses, on: tape) }
-    tape.control = whole.part(0.5, 1)
-    try tape.backward()
+    losses.dinoLocalWeight = options.localWeight?.value(at: forward.iteration) ?? 1
+    // The larger group first: the other one then fits into the memory that it leaves.
+    let groups: [CropGroup] = rows(batch.globalCrops) >= rows(batch.localCrops) ? [.global, .local] : [.local, .global]
+    var done = 0.12
+    for group in groups {
+      let end = group == groups[0] ? 0.56 : 1
+      let forth = done + 0.4 * (end - done)
+      tape.control = whole.part(done, forth)
+      let features = try features(group, batch, forward, on: tape)
+      switch group {
+      case .local: try addLocalLoss(batch, features, targets, forward, to: &losses, on: tape)
+      case .global: try addGlobalLosses(batch, features, targets, forward, to: &losses, on: tape)
+      }
+      tape.control = whole.part(forth, end)
+      try tape.backward()
+      done = end
+    }
+    let scales = classScales(batch, losses.dinoLocalWeight)
+    losses.total = scales.local * losses.dinoLocal + scales.global * losses.dinoGlobal
+    losses.total += options.koLeoWeight * Double(globalCropCount) * losses.koLeo + options.ibotWeight * losses.ibot
+    losses.total += (losses.gramWeight ?? 0) * (losses.gram ?? 0)
     return losses
+  }
+
+  /// Crops that go through the student together; the raw value tells their random draws apart.
+  private enum CropGroup: UInt64 { case global, local }
+
+  /// Tokens of all crops.
+  private func rows(_ crops: Tensor) -> Int {
+    let encoder = networks.encoder
+    return crops.shape[0] * (crops.shape[2] / encoder.patchSize * (crops.shape[3] / encoder.patchSize) + encoder.prefixTokens)
+  }
+
+  /// The patch tokens of global crops that the losses read; nil: all.
+  private func patches(_ batch: PretrainingBatch) -> [Int]? { options.gram == nil ? batch.masks.indices : nil }
+
+  private func features(
+    _ group: CropGroup, _ batch: PretrainingBatch, _ forward: Forward, on tape: Tape
+  ) throws(MedDINOError) -> NormedTokens {
+    let isLocal = group == .local
+    let crops = isLocal ? batch.localCrops : batch.globalCrops
+    let draws = forward.randomness.map {
+      TrainingRandomness(seed: $0.seed, step: $0.step, group: group.rawValue, rank: ranks.rank).draws(
+        networks.encoder, batch: crops.shape[0], isLocalCrop: isLocal)
+    }
+    return try student.features(
+      .init(Variable(crops), mask: isLocal ? nil : batch.masks.masks, draws: draws), patches: isLocal ? [] : patches(batch),
+      isLocalCrop: isLocal, recompute: forward.recompute, on: tape)
   }
 
   // MARK: the teacher's side
@@ -114,7 +144,7 @@ public final class SelfDistillation {
   }
 
   private func targets(_ batch: PretrainingBatch, _ forward: Forward, on tape: Tape) throws(MedDINOError) -> Targets {
-    let features = try teacher.features([.init(Variable(batch.globalCrops))], isStudent: false, on: tape)[0]
+    let features = try teacher.features(.init(Variable(batch.globalCrops)), patches: patches(batch), on: tape)
     let temperature = Float(forward.teacherTemperature)
     func assigned(_ head: ProjectionHead?, _ tokens: Variable?) throws(MedDINOError) -> Tensor {
       guard let head else { throw MedDINOError(.internal, "the teacher has no heads") }
@@ -141,38 +171,54 @@ public final class SelfDistillation {
   /// Assignments whose entropy is taken: logarithms of all of them would cost more than they tell.
   private static let entropyRows = 64
 
-  private func addClassLosses(
-    _ batch: PretrainingBatch, _ features: [NormedTokens], _ targets: Targets, _ forward: Forward, to losses: inout DistillationLosses,
+  /// Factors of the two class losses in the total: each counts by its pairs of crops.
+  private func classScales(_ batch: PretrainingBatch, _ localWeight: Double) -> (local: Double, global: Double) {
+    let local = globalCropCount * batch.localCount
+    let global = globalCropCount * (options.ignoresDiagonal ? globalCropCount - 1 : globalCropCount)
+    let terms = Double(local + global)
+    return (options.dinoWeight * Double(local) / terms * localWeight, options.dinoWeight * Double(global) / terms)
+  }
+
+  /// The class loss of a group of crops.
+  private func classLoss(
+    _ features: NormedTokens, _ targets: Targets, _ pairs: TargetPairs, scale: Double, on tape: Tape
+  ) throws(MedDINOError) -> Double {
+    guard let head = student.dinoHead else { return 0 }
+    return try tape.softCrossEntropy(
+      try head.logits(try features.classTokens(on: tape), on: tape), targets: targets.classes, pairs: pairs,
+      temperature: Float(options.studentTemperature), scale: Float(scale), overwrites: true)
+  }
+
+  private func addLocalLoss(
+    _ batch: PretrainingBatch, _ features: NormedTokens, _ targets: Targets, _ forward: Forward, to losses: inout DistillationLosses,
     on tape: Tape
   ) throws(MedDINOError) {
-    guard let head = student.dinoHead else { return }
-    let (globals, locals) = (globalCropCount, batch.localCount)
+    let pairs = try TargetPairs.crops(students: batch.localCount, teachers: globalCropCount, batch: batch.images, ignoreDiagonal: false)
+    losses.dinoLocal = try classLoss(
+      features, targets, pairs, scale: classScales(batch, losses.dinoLocalWeight).local, on: tape)
+  }
+
+  private func addGlobalLosses(
+    _ batch: PretrainingBatch, _ features: NormedTokens, _ targets: Targets, _ forward: Forward, to losses: inout DistillationLosses,
+    on tape: Tape
+  ) throws(MedDINOError) {
+    let globals = globalCropCount
     losses.teacherEntropy = device.meanEntropy(targets.classes, limit: Self.entropyRows)
-    let globalTerms = globals * (options.ignoresDiagonal ? globals - 1 : globals)
-    let terms = Double(globalTerms + globals * locals)
-    let temperature = Float(options.studentTemperature)
-    losses.dinoLocalWeight = options.localWeight?.value(at: forward.iteration) ?? 1
-    let localScale = options.dinoWeight * Double(globals * locals) / terms * losses.dinoLocalWeight
-    losses.dinoLocal = try tape.softCrossEntropy(
-      try head.logits(try features[1].classTokens(on: tape), on: tape), targets: targets.classes,
-      pairs: .crops(students: locals, teachers: globals, batch: batch.images, ignoreDiagonal: false), temperature: temperature,
-      scale: Float(localScale))
-    let globalScale = options.dinoWeight * Double(globalTerms) / terms
-    losses.dinoGlobal = try tape.softCrossEntropy(
-      try head.logits(try features[0].classTokens(on: tape), on: tape), targets: targets.classes,
-      pairs: .crops(students: globals, teachers: globals, batch: batch.images, ignoreDiagonal: options.ignoresDiagonal),
-      temperature: temperature, scale: Float(globalScale))
-    losses.total += localScale * losses.dinoLocal + globalScale * losses.dinoGlobal
-    guard options.koLeoWeight > 0 else { return }
-    let others: any Communicator = options.isKoLeoDistributed ? ranks : SoloCommunicator()
-    for crop in 0..<globals {
-      let tokens = try features[0].classTokens(crop * batch.images..<(crop + 1) * batch.images, on: tape)
-      // The weight times the number of crops times the mean over the crops.
-      // Of a loss that ranks share each has a part of the gradient, of which the trainer takes the mean.
-      let scale = options.koLeoWeight * Double(others.size)
-      losses.koLeo += try tape.koLeo(tokens, options.koLeo, scale: Float(scale), ranks: others) / Double(globals)
+    let pairs = try TargetPairs.crops(
+      students: globals, teachers: globals, batch: batch.images, ignoreDiagonal: options.ignoresDiagonal)
+    losses.dinoGlobal = try classLoss(features, targets, pairs, scale: classScales(batch, 1).global, on: tape)
+    if options.koLeoWeight > 0 {
+      let others: any Communicator = options.isKoLeoDistributed ? ranks : SoloCommunicator()
+      for crop in 0..<globals {
+        let tokens = try features.classTokens(crop * batch.images..<(crop + 1) * batch.images, on: tape)
+        // The weight times the number of crops times the mean over the crops.
+        // Of a loss that ranks share each has a part of the gradient, of which the trainer takes the mean.
+        let scale = options.koLeoWeight * Double(others.size)
+        losses.koLeo += try tape.koLeo(tokens, options.koLeo, scale: Float(scale), ranks: others) / Double(globals)
+      }
     }
-    losses.total += options.koLeoWeight * Double(globals) * losses.koLeo
+    try addPatchLoss(batch, features, targets, to: &losses, on: tape)
+    if let gram = options.gram { try addGramLoss(gram, batch, features, targets, forward, to: &losses, on: tape) }
   }
 
   private func addPatchLoss(
@@ -183,8 +229,7 @@ public final class SelfDistillation {
     let logits = try head.logits(try features.patchTokens(batch.masks.indices, on: tape), on: tape)
     losses.ibot = try tape.softCrossEntropy(
       logits, targets: patches, pairs: .patches(weights: batch.masks.weights, images: features.images),
-      temperature: Float(options.studentTemperature), scale: Float(options.ibotWeight))
-    losses.total += options.ibotWeight * losses.ibot
+      temperature: Float(options.studentTemperature), scale: Float(options.ibotWeight), overwrites: true)
   }
 
   private func addGramLoss(
@@ -205,7 +250,6 @@ public final class SelfDistillation {
       let (own, other) = try pair(chosen, features, anchor, on: tape)
       losses.gram = try tape.gramLoss(own, teacher: other, gram.form, scale: Float(weight))
     }
-    losses.total += weight * (losses.gram ?? 0)
     guard gram.measuresStatistics else { return }
     var form = gram.form
     form.imageLevel = false
@@ -236,7 +280,7 @@ public final class SelfDistillation {
   ) throws(MedDINOError) -> Tensor {
     var source = targets.features
     if let gramTeacher {
-      source = try gramTeacher.features([.init(Variable(batch.gramCrops ?? batch.globalCrops))], isStudent: false, on: tape)[0]
+      source = try gramTeacher.features(.init(Variable(batch.gramCrops ?? batch.globalCrops)), on: tape)
     }
     let tokens = try source.patchTokens(on: tape).value
     if source.rows == features.rows, source.columns == features.columns { return tokens }
