@@ -73,8 +73,9 @@ static void GEMM(panel)(const ck_gemm_args *args, int64_t row0, int64_t rows, in
   const int64_t words = left < GEMM(words) ? left : GEMM(words);
   tile_start from = {.start = block == 0 ? START_ZERO : START_ADD, .step = NR * (int64_t)sizeof *next / tiles};
   const int half = args->n - column <= VL;
-  for (int64_t t = 0; t < tiles; t++) { /* each tile fetches its share of the next block */
-    const int64_t r = piece_start(rows, tiles, t), count = piece_start(rows, tiles, t + 1) - r;
+  for (int64_t t = 0, r = 0, end; t < tiles; t++, r = end) { /* each tile fetches its share of the next block */
+    end = piece_start(rows, tiles, t + 1);
+    const int64_t count = end - r;
     from.next = (const char *)next + t * words * from.step;
     if (left <= GEMM(words)) gemm_fetch(args, row0 + r, count, column);
 #ifdef GEMM_STRIPS
