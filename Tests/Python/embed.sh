@@ -1,6 +1,6 @@
 #!/bin/bash
 # embed.sh STAGE: builds the wheel, installs it in virtual environments where nothing can be compiled, without an index but for numpy, and
-# runs the Python tests there; then next to PyTorch, SimpleITK, nibabel and matplotlib where MEDDINO_PEERS names a python that has them.
+# runs the Python tests there; then next to PyTorch, SimpleITK, nibabel and matplotlib with MEDDINO_PEERS, or what make test-oracle made.
 # MEDDINO_PYTHONS: the pythons to take, else the oldest and the newest of those on PATH and of pyenv, from 3.9 on. mypy looks at the package
 # where it can be installed. Nothing is written outside a temporary folder.
 set -u
@@ -93,14 +93,15 @@ fi
   must "install from the source folder" env MEDDINO_LIBRARY= "$last/bin/pip" install -q --disable-pip-version-check --no-index --no-deps --force-reinstall "$root/Examples/python" &&
   must "the system's library" env LD_LIBRARY_PATH="$stage/lib" "$last/bin/python" -B -c 'import meddino; assert meddino.load() == "libmeddino.so.1"; meddino.Context()'
 
-if [ -n "${MEDDINO_PEERS:-}" ]; then
+peers=${MEDDINO_PEERS:-$root/.build-peers/bin/python}
+if [ -n "${MEDDINO_PEERS:-}" ] || [ -x "$peers" ]; then
   # Beside the environment of the peers, which is left as it is.
   target=$work/peers/site-packages
-  must "unpack for the peers" "$MEDDINO_PEERS" -m pip install -q --disable-pip-version-check --no-index --no-deps --target "$target" "$wheel"
+  must "unpack for the peers" "$peers" -m pip install -q --disable-pip-version-check --no-index --no-deps --target "$target" "$wheel"
   export PYTHONPATH=$target
-  tests "peers" "$MEDDINO_PEERS" "$here/test_torch.py" "$here/test_volumes.py"
+  tests "peers" "$peers" "$here/test_torch.py" "$here/test_volumes.py"
 else
-  echo "skipped: PyTorch, SimpleITK, nibabel, matplotlib: MEDDINO_PEERS names no python that has them"
+  echo "skipped: PyTorch, SimpleITK, nibabel, matplotlib: MEDDINO_PEERS names no python that has them, and make test-oracle made none"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
