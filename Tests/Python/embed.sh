@@ -1,7 +1,7 @@
 #!/bin/bash
 # embed.sh STAGE: builds the wheel, installs it in virtual environments where nothing can be compiled, without an index but for numpy, and
 # runs the Python tests there; then next to PyTorch, SimpleITK, nibabel and matplotlib with MEDDINO_PEERS, or what make test-oracle made.
-# MEDDINO_PYTHONS: the pythons to take, else the oldest and the newest of those on PATH and of pyenv, from 3.9 on. mypy looks at the package
+# MEDDINO_PYTHONS: the pythons to take, else the oldest and the newest of those on PATH, of pyenv and of uv, from 3.9 on. mypy looks at the package
 # where it can be installed. Nothing is written outside a temporary folder.
 set -u
 stage=$(cd "$1" && pwd)
@@ -39,7 +39,8 @@ tests() {
 # Pythons from 3.9 on with venv and ctypes, one a minor version, oldest first.
 pythons() {
   local one
-  for one in ${MEDDINO_PYTHONS:-python3 $(compgen -c python3. | grep -E '^python3\.[0-9]+$' | sort -u) "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3}; do
+  for one in ${MEDDINO_PYTHONS:-python3 $(compgen -c python3. | grep -E '^python3\.[0-9]+$' | sort -u) "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3 \
+    "${UV_PYTHON_INSTALL_DIR:-$HOME/.local/share/uv/python}"/cpython-3.*/bin/python3}; do
     "$one" -c 'import sys, ctypes, venv, ensurepip; assert sys.version_info >= (3, 9); print("%d %s" % (sys.version_info[1], sys.executable))' 2>/dev/null
   done | sort -n -k 1,1 -u
 }
