@@ -102,9 +102,10 @@ update-abi:
 
 stage: all
 	rm -rf $(STAGE)
-	$(MAKE) --no-print-directory install-files DESTDIR= PREFIX=$(STAGE)
+	$(MAKE) --no-print-directory install-files DESTDIR= PREFIX=$(STAGE) LIBDIR=lib
 
-install: all install-files
+install: all
+	@$(MAKE) --no-print-directory install-files
 
 # What was built, copied to DESTDIR + PREFIX (LIBDIR and ZSHDIR lie beneath it); docs/install.md says what goes where.
 install-files:
