@@ -66,7 +66,7 @@ oldest=${found[0]#* } newest=${found[-1]#* }
 [ "$oldest" != "$newest" ] || echo "only one Python here: $oldest"
 try() { # try PYTHON NUMPY: makes an environment and runs the tests in it; 1 where it cannot be had
   local name
-  name="py$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(sed 's/[=<>]\+/-/; s/--*/-/' <<<"$2")"
+  name="py$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(sed 's/</-before-/; s/[=>]\+/-/' <<<"$2")"
   environment "$name" "$1" "$2" || { echo "skipped: $1 with $2: $(tail -1 "$work/pip.log")"; return 1; }
   tests "$name ($numpy)" "$work/$name/bin/python"
   last=$work/$name
