@@ -13,8 +13,8 @@ goal=0.90
 rm -rf "$out/raw" "$out/preprocessed" "$out/run" "$out/labels"
 mkdir -p "$out/labels"
 
-echo "1. synthetic torso CTs with contrast medium and organ labels: 40 to learn from, 4 held out"
-"$meddino" phantom "$out/raw" --cases 40 --test-cases 4 --size 64,64,52 --phase venous --lps --seed 7 --quiet
+echo "1. synthetic torso CTs with contrast medium and labels of five organs: 30 to learn from, 5 held out"
+"$meddino" phantom "$out/raw" --cases 30 --test-cases 5 --size 96,96,72 --phase venous --organs 5 --missing 0 --lps --seed 7 --quiet
 
 echo "2. plan and preprocess"
 "$meddino" plan "$data" -o "$out/preprocessed" --quiet

@@ -86,6 +86,7 @@ struct PhantomCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Standard deviation of the noise in HU: one for all cases, or LOW,HIGH; 10,20 by default.", valueName: "HU"))
   var noise: String?
   @Option(help: "native (no contrast medium) or venous.") var phase = "native"
+  @Option(help: "Chance that the spleen, a kidney or (twice) the gallbladder is missing.") var missing = 0.1
   @Flag(help: "One image of the fixed size (and with --labels its label map) instead of a dataset.") var single = false
   @Option(help: "With --single: label map to write.", completion: .file()) var labels: String?
   @Flag(help: "All files in LPS order instead of varying orientations.") var lps = false
@@ -106,6 +107,7 @@ struct PhantomCommand: ParsableCommand {
         throw MedDINOError.invalid("--phase is \"\(phase)\", expected \(PhantomPhase.allCases.map(\.rawValue).joined(separator: " or "))")
       }
       options.phase = phase
+      options.missingChance = missing
       guard single || labels == nil else { throw MedDINOError.invalid("--labels has an effect only together with --single") }
       if single {
         try checkOutputs([("destination", destination, imageEndings), ("--labels", labels, imageEndings)], inputs: [])
