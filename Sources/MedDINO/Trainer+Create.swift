@@ -83,7 +83,7 @@ extension Trainer {
     let patch = network.task.configuration.patchSize
     return TrainingCost(
       network.configuration, adaptation: network.settings.adaptation,
-      batch: ((network.settings.batchSize ?? network.task.configuration.batchSize) + context.ranks.size - 1) / context.ranks.size,
+      batch: 1 + (max(network.settings.batchSize ?? network.task.configuration.batchSize, 1) - 1) / context.ranks.size,
       height: patch[0], width: patch[1],
       recompute: network.settings.recompute,
       threads: context.pool.width)

@@ -23,3 +23,17 @@ public enum Checked {
     return value
   }
 }
+
+/// Counts of estimates, which may exceed any machine: a value that does not fit becomes the largest.
+extension Int {
+  public init(saturating value: Double) {
+    self = value.isNaN || value <= 0 ? 0 : value >= Double(Int.max) ? Int.max : Int(value)
+  }
+  /// The sum of counts of at least 0.
+  public static func saturatingSum(_ values: Int...) -> Int {
+    values.reduce(0) { sum, value in
+      let (result, overflow) = sum.addingReportingOverflow(value)
+      return overflow ? Int.max : result
+    }
+  }
+}

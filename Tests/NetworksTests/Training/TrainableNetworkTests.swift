@@ -87,6 +87,14 @@ private struct Step {
     }
   }
 
+  /// A plan may say any batch: its estimate is the largest number then.
+  @Test func theEstimateOfAnAbsurdBatchIsTheLargestNumber() {
+    for recompute in [false, true] {
+      let cost = TrainingCost(larger(), batch: Int.max, height: 65536, width: 65536, recompute: recompute, threads: 2)
+      #expect(cost.total == Int.max && cost.flops.isFinite)
+    }
+  }
+
   @Test func frozenParametersCostNothing() throws {
     let device = try Toy.device()
     let configuration = Toy.primus()
