@@ -38,6 +38,11 @@ public final class PretrainingDataset: Sendable {
       try self.init(set: sources[0], skipsDamaged: skipsDamaged, context: context, log: log)
       return
     }
+    if let set = sources.first(where: SliceSet.isSet) {
+      throw .invalid(
+        "\(set) is a slice set, given with \(sources.count - 1) other sources, expected one set alone (a folder with several parts is one), "
+          + "or volumes and folders of them")
+    }
     guard !skipsDamaged else { throw .invalid("skipping damaged slices has an effect only on a slice set") }
     var files: [String] = []
     for source in sources { files += try Self.volumes(source) }

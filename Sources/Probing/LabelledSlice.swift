@@ -54,13 +54,17 @@ public struct LabelledSlice: Sendable {
 
 /// The labelled slices that backbones are probed with.
 public struct LabelledSlices: Sendable {
+  /// Labels that a probe can tell apart.
+  public static let largestCount = 4095
   /// Names of the classes from 1 on.
   public let labels: [String]
   public let slices: [LabelledSlice]
 
   /// Throws: `.invalid` without labels, for fewer than two slices, or classes outside.
   public init(labels: [String], slices: [LabelledSlice]) throws(MedDINOError) {
-    guard !labels.isEmpty, labels.count < 4096 else { throw .invalid("labels are \(labels.count), expected 1 to 4095") }
+    guard (1...Self.largestCount).contains(labels.count) else {
+      throw .invalid("labels are \(labels.count), expected 1 to \(Self.largestCount)")
+    }
     guard slices.count >= 2 else {
       throw .invalid("labelled slices are \(slices.count), expected at least 2: some to learn from, some to be tested with")
     }

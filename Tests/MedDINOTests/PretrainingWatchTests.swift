@@ -140,6 +140,35 @@ private func records(_ folder: String) throws -> [JSON] {
     }
   }
 
+  /// More labels than a probe tells apart, above what 16 bits with a sign hold: an error, no trap.
+  @Test func tooManyLabelsAreRefused() throws {
+    try withTemporaryFolder { folder in
+      for (name, type) in [("images", DType.float32), ("labels", .uint16)] {
+        try makeFolder(folder + "/" + name)
+        let volume = try Volume(allocating: type, geometry: Geometry(dims: [256, 140, 1]), in: MemoryBudget())
+        for place in 0..<256 * 140 {
+          if type == .uint16 { volume.mutableBase.storeBytes(of: UInt16(place + 1), toByteOffset: 2 * place, as: UInt16.self) }
+          if type == .float32 { volume.mutableBase.storeBytes(of: Float(place % 99), toByteOffset: 4 * place, as: Float.self) }
+        }
+        try NIfTI.write(volume, to: "\(folder)/\(name)/c.nii.gz")
+      }
+      let error = #expect(throws: MedDINOError.self) { try ProbeData.read(folder, in: MemoryBudget()) }
+      #expect(error?.kind == .invalid && error?.message.contains("35840 labels") == true, "\(error?.message ?? "")")
+      let twice = #expect(throws: MedDINOError.self) { try ProbeData.read(folder, labels: [7, 7], in: MemoryBudget()) }
+      #expect(twice?.message.contains("label 7 is given twice") == true)
+    }
+  }
+
+  @Test func aSetBesideOtherSourcesIsRefused() throws {
+    try withTemporaryFolder { folder in
+      try makeFolder(folder + "/set/resume")
+      try AtomicFile.write(Array("{}".utf8), to: folder + "/set/resume/plan.json")
+      let context = try Context(threads: 1)
+      let error = #expect(throws: MedDINOError.self) { try PretrainingDataset(sources: [folder, folder + "/set"], context: context) }
+      #expect(error?.message.contains("expected one set alone") == true, "\(error?.message ?? "")")
+    }
+  }
+
   @Test func backbonesAreProbedWithoutBeingChanged() throws {
     try withTemporaryFolder { folder in
       try write(folder, cases: 3)

@@ -19,11 +19,15 @@ public enum ProbeData {
   ///
   /// `chosen`: the label values that are looked for, the others count as background; empty: all that occur. At most `maximum` slices are
   /// taken, evenly from all that show one of them.
-  /// Throws: `.invalid` for a folder without pairs, images of several channels, unequal grids, labels that do not occur; as `NIfTI.read`.
+  /// Throws: `.invalid` for a folder without pairs, images of several channels, unequal grids, labels that do not occur, are given twice or
+  /// are more than 4095; as `NIfTI.read`.
   public static func read(
     _ path: String, labels chosen: [Int] = [], maximum: Int = 96, in budget: MemoryBudget, control: RunControl = RunControl()
   ) throws(MedDINOError) -> LabelledSlices {
     guard maximum >= 2 else { throw .invalid("the maximum of labelled slices is \(maximum), expected at least 2") }
+    for (index, label) in chosen.enumerated() where chosen[..<index].contains(label) {
+      throw .invalid("label \(label) is given twice, expected each once")
+    }
     let source = try source(path)
     var volumes: [(image: Volume, labels: Volume)] = []
     var places: [(volume: Int, slice: Int)] = []
@@ -44,6 +48,10 @@ public enum ProbeData {
     let labels = chosen.isEmpty ? found.sorted() : chosen
     if let missing = labels.first(where: { !found.contains($0) }) { throw .invalid("\(path): label \(missing) does not occur") }
     guard !labels.isEmpty else { throw .invalid("\(path): the label maps hold no label but 0") }
+    guard labels.count <= LabelledSlices.largestCount else {
+      throw .invalid(
+        "\(path): the label maps hold \(labels.count) labels, expected at most \(LabelledSlices.largestCount); choose some of them")
+    }
     let count = min(places.count, maximum)
     var slices: [LabelledSlice] = []
     for index in 0..<count {
