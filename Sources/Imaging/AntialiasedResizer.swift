@@ -86,7 +86,7 @@ public struct AntialiasedResizer: Sendable {
 }
 
 /// MedDINOv3's fixed CT normalisation, used where a model brings no plan of its own (a bare backbone).
-/// Units: Hounsfield in, standard deviations out. Source: model specification 5.
+/// Units: Hounsfield in, standard deviations out; NaN counts as the lowest value. Source: model specification 5.
 public enum HounsfieldNormalization {
   public static let range: ClosedRange<Float> = -1000...1000
   public static let mean: Float = 65.1084213256836
@@ -94,7 +94,8 @@ public enum HounsfieldNormalization {
 
   public static func apply(_ values: UnsafeMutableBufferPointer<Float>) {
     for index in values.indices {
-      let clipped = min(max(values[index], range.lowerBound), range.upperBound)
+      let value = values[index]
+      let clipped = value > range.lowerBound ? min(value, range.upperBound) : range.lowerBound
       values[index] = (clipped - mean) / (deviation + 1e-8)
     }
   }

@@ -4,26 +4,31 @@ internal import Tensors
 
 /// The axial slices of CT volumes that are held in memory: for sets of a few volumes.
 ///
-/// The slices are those along the third axis of the files. Units: Hounsfield, by the files' slope and intercept.
+/// Volumes are turned to LPS by their headers, as curation does: slices go from the feet to the head, row 0 is the front, column 0 the right
+/// side. Units: Hounsfield, by the files' slope and intercept; NaN and minus infinity count as -1000 HU, plus infinity
+/// as 1000 HU, the ends of the range that is normalised.
 public struct VolumeSlices: SliceSource {
   public let count: Int
   private let volumes: [Volume]
   /// The first slice of each volume.
   private let starts: [Int]
 
-  /// Throws: `.invalid` without a slice or for volumes of several channels.
+  /// Throws: `.invalid` without a slice, for volumes of several channels or with linearly dependent axes.
   public init(_ volumes: [Volume]) throws(MedDINOError) {
     var starts: [Int] = []
+    var upright: [Volume] = []
     var count = 0
     for (index, volume) in volumes.enumerated() {
       guard volume.channels == 1 else {
         throw .invalid("volume \(index) has \(volume.channels) channels, expected 1 in Hounsfield units")
       }
+      let turned = try volume.reoriented(to: .lps)
+      upright.append(turned)
       starts.append(count)
-      count += volume.geometry.dims[2]
+      count += turned.geometry.dims[2]
     }
     guard count > 0 else { throw .invalid("no slices: \(volumes.count) volumes, expected at least one with a slice") }
-    (self.volumes, self.starts, self.count) = (volumes, starts, count)
+    (self.volumes, self.starts, self.count) = (upright, starts, count)
   }
 
   /// Reads NIfTI files into memory of the budget. Throws: as `NIfTI.read`, and `.invalid`.
@@ -68,6 +73,10 @@ public struct VolumeSlices: SliceSource {
     if let base = pixels.floats.baseAddress {
       volume.readPlane(
         axis: 2, index: index - starts[low], rowAxis: 1, rows: 0..<dims[1], columnAxis: 0, columns: 0..<dims[0], channel: 0, into: base)
+      let range = HounsfieldNormalization.range
+      for place in 0..<pixels.count where !base[place].isFinite {
+        base[place] = base[place] > 0 ? range.upperBound : range.lowerBound
+      }
     }
     return PretrainingSlice(pixels, units: .hounsfield)
   }

@@ -33,6 +33,35 @@ import Testing
     #expect(error?.kind == .invalid)
   }
 
+  /// The slices of a volume are axial whatever the order of its axes in the file.
+  @Test func slicesAreAxialInAnyOrderOfAxes() throws {
+    let upright = try volume([3, 4, 2])
+    let expected = try VolumeSlices([upright])
+    for name in ["SLP", "IAR", "RAS", "PSL"] {
+      let steps = AxisOrientation.lps.steps(to: try #require(AxisOrientation(name: name)))
+      let turned = upright.rearranged(steps)
+      let source = try VolumeSlices([turned])
+      #expect(source.count == 2, "\(name)")
+      for index in 0..<source.count {
+        let (own, other) = (try source.slice(at: index, in: MemoryBudget()), try expected.slice(at: index, in: MemoryBudget()))
+        #expect(own.pixels.shape == other.pixels.shape && own.pixels.floatArray() == other.pixels.floatArray(), "\(name)")
+      }
+      #expect(source.fingerprint == expected.fingerprint)
+    }
+  }
+
+  @Test func valuesThatAreNoNumbersAreAir() throws {
+    let volume = try Volume(allocating: .float32, geometry: Geometry(dims: [2, 2, 1]), in: MemoryBudget())
+    for (place, value) in [Float.nan, .infinity, -.infinity, -2000].enumerated() {
+      volume.mutableBase.storeBytes(of: value, toByteOffset: 4 * place, as: Float.self)
+    }
+    let slice = try VolumeSlices([volume]).slice(at: 0, in: MemoryBudget())
+    #expect(slice.pixels.floatArray() == [-1000, 1000, -1000, -2000])
+    var values: [Float] = [.nan, -1000, 2000, 65.1084213256836]
+    values.withUnsafeMutableBufferPointer { HounsfieldNormalization.apply($0) }
+    #expect(values[0] == values[1] && values[2].isFinite && values[3] == 0)
+  }
+
   @Test func volumesWithoutSlicesAndSeveralChannelsAreRefused() throws {
     #expect(throws: MedDINOError.self) { try VolumeSlices([]) }
     #expect(throws: MedDINOError.self) { try VolumeSlices([volume([3, 4, 0])]) }
