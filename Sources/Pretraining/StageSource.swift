@@ -1,6 +1,7 @@
 public import Networks
 internal import Platform
 internal import Tensors
+internal import Training
 internal import WeightFiles
 
 /// Networks that a run starts from and that are in memory, named as a released backbone.
@@ -31,6 +32,9 @@ struct GivenBackbone: ParameterSource {
 }
 
 /// The teacher of an earlier stage: of a training checkpoint, or of an exported file.
+///
+/// It must be a teacher of these very networks: a tensor more, or another architecture where the file says one, is refused as well as a
+/// tensor less.
 struct TeacherFile: ParameterSource {
   private let file: SafeTensorsFile
   /// Moving averages and buffers of a training checkpoint, then the names of an export.
@@ -41,6 +45,48 @@ struct TeacherFile: ParameterSource {
     file = try SafeTensorsFile(try InputFile(path))
     guard stored("backbone.cls_token") != nil, stored("dino_head.last_layer.weight") != nil else {
       throw .format("\(path): no teacher with its heads, expected a checkpoint or an exported teacher of pretraining")
+    }
+  }
+
+  /// `heads`: whether those are taken too. Throws: as the other one, and `.format` for a teacher of other networks.
+  init(_ path: String, of networks: DistillationNetworks, heads: Bool = true) throws(MedDINOError) {
+    try self.init(path)
+    try checkArchitecture(path, networks.encoder)
+    try checkNames(networks, heads: heads)
+  }
+
+  private func checkNames(_ networks: DistillationNetworks, heads: Bool) throws(MedDINOError) {
+    let dim = networks.encoder.embedDim
+    var known = Set(networks.encoder.parameters.map { "backbone." + $0.name })
+    for (prefix, head) in [("dino_head.", networks.dinoHead), ("ibot_head.", networks.ibotHead)] {
+      known.formUnion(head.parameters(dim: dim).map { prefix + $0.name })
+    }
+    for stored in file.names where !stored.hasPrefix("extra.gram.") {
+      guard let prefix = Self.prefixes.first(where: stored.hasPrefix) else { continue }
+      let name = String(stored.dropFirst(prefix.count))
+      guard heads || name.hasPrefix("backbone."), !known.contains(name) else { continue }
+      throw .format(
+        "\(file.source.name): \(name) \(file.shape(of: stored) ?? []) is unexpected, the settings' networks have no such tensor")
+    }
+  }
+
+  /// What shapes do not show: periods of the rotary embedding, norms, epsilons.
+  private func checkArchitecture(_ path: String, _ encoder: EncoderConfiguration) throws(MedDINOError) {
+    let saved: JSON
+    if let text = file.metadata["architecture"] {
+      saved = try JSON.parse(text, source: path)
+    } else if file.metadata[TrainingCheckpoint.versionKey] != nil, let document = try Pretrainer.savedSettings(path)?.document {
+      saved = try PretrainingSettings.networks(SettingsReader(document)).encoder.json
+    } else {
+      return
+    }
+    let own = encoder.json
+    for key in (own.objectValue?.keys ?? []) + (saved.objectValue?.keys.filter { own[$0] == nil } ?? []) {
+      let (a, b) = (saved[key] ?? .null, own[key] ?? .null)
+      // Where the vectors start from does not matter for those that are read.
+      if a == b || key == "layerscale_init" && !a.isNull && !b.isNull { continue }
+      if let x = a.doubleValue, let y = b.doubleValue, x == y { continue }
+      throw .format("\(path): a teacher with \(key) \(a.text()), the settings have \(b.text())")
     }
   }
 
@@ -115,14 +161,20 @@ struct StartingPoint {
   let teacher: any ParameterSource
   let gramTeacher: (any ParameterSource)?
 
-  /// A new run: from an earlier stage, from a backbone, or from random numbers. Throws: `.io`, `.format`, `.outOfMemory`.
+  /// A new run: from an earlier stage, from a backbone, or from random numbers.
+  /// Throws: `.invalid` when the settings name two of them, `.io`, `.format`, `.outOfMemory`.
   init(_ settings: PretrainingSettings, _ given: GivenNetworks, in budget: MemoryBudget) throws(MedDINOError) {
     let (run, encoder) = (settings.run, settings.networks.encoder)
     let random = InitialParameters(seed: run.seed, configuration: encoder)
+    if let previous = run.previousStage, let backbone = run.initialBackbone {
+      throw .invalid(
+        "train.previous_checkpoint (--previous) is \"\(previous)\" and student.pretrained_weights (--backbone) \"\(backbone)\", "
+          + "expected one of both to start from")
+    }
     if let backbone = given.backbone {
       student = GivenBackbone(backbone: backbone, rest: random)
     } else if let previous = run.previousStage {
-      student = try TeacherFile(previous)
+      student = try TeacherFile(previous, of: settings.networks)
     } else if let backbone = run.initialBackbone {
       student = try BackboneFile(backbone, encoder, rest: random, in: budget)
     } else {
@@ -132,7 +184,9 @@ struct StartingPoint {
     if let anchor = given.gramTeacher {
       gramTeacher = GivenBackbone(backbone: anchor, rest: random)
     } else if let path = run.gramTeacher {
-      gramTeacher = Self.isTeacherFile(path) ? try TeacherFile(path) : try BackboneFile(path, encoder, rest: random, in: budget)
+      gramTeacher =
+        Self.isTeacherFile(path)
+        ? try TeacherFile(path, of: settings.networks, heads: false) : try BackboneFile(path, encoder, rest: random, in: budget)
     } else {
       gramTeacher = run.previousStage == nil ? nil : student
     }

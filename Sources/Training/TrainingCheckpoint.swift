@@ -39,7 +39,8 @@ public final class TrainingCheckpoint {
   public let path: String
   private let file: SafeTensorsFile
   private let optimizerState: JSON
-  private static let versionKey = "meddino_checkpoint"
+  /// Metadata that only a checkpoint has.
+  public static let versionKey = "meddino_checkpoint"
   private static let stateKey = "state"
   private static let optimizerKey = "adamw"
   /// Metadata above this could not be read again.
