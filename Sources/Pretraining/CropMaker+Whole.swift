@@ -25,9 +25,9 @@ extension CropMaker {
     guard slice.channels == channels || slice.channels == 1 else {
       throw .shape("a slice has \(slice.channels) channels, expected 1 or the encoder's \(channels)")
     }
-    let normal = try SliceAugmentation.normalized(slice, pixels, in: budget)
-    let image = try Self.resized(normal, rows: rows, columns: columns, in: budget)
-    if pixels.normalization == .rgb { ColorAugmentation.normalize(image, mean: pixels.mean, deviation: pixels.deviation) }
+    let prepared = try PreparedSlice(slice, pixels, channels: channels, in: budget)
+    let image = try Self.resized(prepared.image, rows: rows, columns: columns, in: budget)
+    prepared.complete(image)
     let result = try Tensor([1, channels, rows, columns], in: budget, "slice")
     store(image, at: 0, in: result)
     return result

@@ -89,7 +89,8 @@ public struct CropMaker: Sendable {
     let maker: CropMaker
     let size: CropOptions.Resolution
     let budget: MemoryBudget
-    let image: Tensor
+    let prepared: PreparedSlice
+    var image: Tensor { prepared.image }
     var random: CounterRandom
     /// Undistorted global crops, from which local ones may be cut.
     var bases: [Tensor] = []
@@ -101,7 +102,7 @@ public struct CropMaker: Sendable {
       let key = (step: UInt64(iteration), item: UInt64(item))
       (self.maker, self.size, self.budget) = (maker, size, budget)
       random = CounterRandom(seed: maker.seed, purpose: "pretraining crops", step: key.step, item: key.item)
-      image = try SliceAugmentation.normalized(slice, maker.pixels, in: budget)
+      prepared = try PreparedSlice(slice, maker.pixels, channels: maker.channels, in: budget)
       switch maker.pixels.augmentation {
       case .none: break
       case .ct: try SliceAugmentation.apply(to: image, seed: maker.seed, step: key.step, item: key.item, workspace: workspace)
@@ -150,8 +151,7 @@ public struct CropMaker: Sendable {
     }
 
     private func normalized(_ crop: Tensor) -> Tensor {
-      guard maker.pixels.normalization == .rgb else { return crop }
-      ColorAugmentation.normalize(crop, mean: maker.pixels.mean, deviation: maker.pixels.deviation)
+      prepared.complete(crop)
       return crop
     }
 

@@ -8,7 +8,8 @@ public struct PixelOptions: Equatable, Sendable {
     case none
     /// Noise, smoothing, intensity scaling, low resolution and gamma, once per slice, so that all crops share them.
     case ct
-    /// Colour jitter, grayscale, blur and solarisation, per crop.
+    /// Colour jitter, grayscale, blur and solarisation, per crop, on values from 0 to 1: Hounsfield units are mapped there first, from
+    /// [−1000, 1000], and back to what the normalisation says afterwards.
     case natural
   }
   public enum Normalization: String, Sendable, CaseIterable {
@@ -17,7 +18,7 @@ public struct PixelOptions: Equatable, Sendable {
     case hounsfield
     /// Clip to [−1000, 1000] HU, the slice's own mean and deviation.
     case slice
-    /// Mean and deviation per colour.
+    /// Mean and deviation per colour, of values from 0 to 1; Hounsfield units are mapped there from [−1000, 1000].
     case rgb
   }
   public var augmentation = Augmentation.ct
@@ -39,51 +40,6 @@ public struct PixelOptions: Equatable, Sendable {
 
 /// Changes of a whole slice before crops are cut. Source: model specification 11 (the CT pipeline of the same authors).
 enum SliceAugmentation {
-  /// A slice's own deviation below this only centres it.
-  private static let leastDeviation = 1e-6
-
-  /// The slice in memory of its own, normalised where that comes before the changes.
-  /// Throws: `.invalid` when its units do not fit the normalisation, `.shape`, `.outOfMemory`.
-  static func normalized(_ slice: PretrainingSlice, _ options: PixelOptions, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
-    let shape = slice.pixels.shape
-    guard shape.rank == 3, slice.pixels.dtype == .float32, shape.count > 0 else {
-      throw .shape("slice is \(slice.pixels.dtype) \(shape), expected float32 [channels, rows, columns]")
-    }
-    let own = try Tensor(shape, in: budget, "slice")
-    own.copy(from: slice.pixels)
-    if slice.units == .normalized { return own }
-    switch options.normalization {
-    case .none, .rgb:
-      guard slice.units == .unitRange || options.normalization == .none else { throw unitsError(slice, options) }
-    case .hounsfield:
-      guard slice.units == .hounsfield else { throw unitsError(slice, options) }
-      HounsfieldNormalization.apply(own.floats)
-    case .slice:
-      guard slice.units == .hounsfield else { throw unitsError(slice, options) }
-      center(own)
-    }
-    return own
-  }
-
-  private static func unitsError(_ slice: PretrainingSlice, _ options: PixelOptions) -> MedDINOError {
-    let expected = options.normalization == .rgb ? PretrainingSlice.Units.unitRange : .hounsfield
-    return .invalid(
-      "slice in units \"\(slice.units.rawValue)\" with data.normalization \"\(options.normalization.rawValue)\", "
-        + "expected units \"\(expected.rawValue)\" or \"normalized\"")
-  }
-
-  /// z-score with the sample deviation after clipping.
-  private static func center(_ slice: Tensor) {
-    let (values, range) = (slice.floats, HounsfieldNormalization.range)
-    for index in values.indices { values[index] = min(max(values[index], range.lowerBound), range.upperBound) }
-    guard let base = values.baseAddress else { return }
-    let mean = PlaneStatistics(base, count: values.count).mean
-    let deviation = PlaneStatistics.deviation(base, count: values.count, mean: mean)
-    let factor = deviation < leastDeviation ? 1 : 1 / deviation
-    for index in values.indices { values[index] = Float((Double(values[index]) - mean) * factor) }
-    withExtendedLifetime(slice) {}
-  }
-
   /// Noise, smoothing, scaling, low resolution, gamma, in place; each has random numbers of its own. Throws: `.outOfMemory`.
   static func apply(to slice: Tensor, seed: UInt64, step: UInt64, item: UInt64, workspace: Workspace) throws(MedDINOError) {
     func draw<T>(_ purpose: CounterRandom.Purpose, _ body: (inout CounterRandom) -> T) -> T {

@@ -20,7 +20,7 @@ extension SliceSource {
 
 /// One image: a slice of a CT, or a picture.
 public struct PretrainingSlice: Sendable {
-  public enum Units: String, Sendable {
+  public enum Units: String, Sendable, CaseIterable {
     /// One channel in Hounsfield units.
     case hounsfield
     /// Colours from 0 to 1.

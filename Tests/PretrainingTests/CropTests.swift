@@ -146,6 +146,49 @@ func noiseSource(count: Int = 5, rows: Int = 40, columns: Int = 56, units: Pretr
     }
   }
 
+  /// A slice in HU: its window is changed as colours are, and what comes out is normalised as without changes.
+  @Test func naturalChangesWorkOnHounsfieldUnits() throws {
+    func constant(_ value: Float) throws -> CallbackSource {
+      try CallbackSource(count: 1) { (_, budget) throws(MedDINOError) in
+        PretrainingSlice(try Tensor([Float](repeating: value, count: 400), [1, 20, 20], in: budget), units: .hounsfield)
+      }
+    }
+    func values(_ source: CallbackSource, _ augmentation: PixelOptions.Augmentation, _ mode: PixelOptions.Normalization) throws -> [[Float]]
+    {
+      let maker = try maker(source) { crops, pixels in
+        (pixels.augmentation, pixels.normalization) = (augmentation, mode)
+        crops.resolutions = [.init(global: 32, local: 16, gram: 48)]
+        crops.gramWithoutDistortions = true
+      }
+      return try (0..<6).map { step in
+        let batch = try maker.batch(at: step, in: MemoryBudget())
+        return batch.globalCrops.floatArray() + (batch.gramCrops?.floatArray() ?? [])
+      }
+    }
+    // Views without changes have the values of the plain normalisation, also far below 65 HU.
+    for (mode, tolerance) in [(PixelOptions.Normalization.hounsfield, Float(1e-4)), (.slice, 1e-2), (.none, 1e-2)] {
+      for value in [-900, -300, 40, 1500] as [Float] {
+        let plain = try values(constant(value), .none, mode)[0].last ?? .nan
+        let expected = mode == .none ? min(value, 1000) : plain
+        let own = try values(constant(value), .natural, mode)[0].last ?? .nan
+        #expect(abs(own - expected) < tolerance, "\(mode) \(value): \(own), \(expected)")
+      }
+    }
+    // Colours of three channels: (window − mean) / deviation of each.
+    let colours = try values(constant(0), .none, .rgb)[0]
+    let plane = 32 * 32
+    for (channel, (mean, deviation)) in zip([Float(0.485), 0.456, 0.406], [Float(0.229), 0.224, 0.225]).enumerated() {
+      #expect(abs(colours[channel * plane] - (0.5 - mean) / deviation) < 1e-4)
+    }
+    // Everything stays within the window, bicubic overshoot aside, and keeps its structure.
+    let (low, high) = (Float(-1000 - 65.1084) / 178.0166, Float(1000 - 65.1084) / 178.0166)
+    for step in try values(noiseSource(), .natural, .hounsfield) {
+      #expect(step.allSatisfy { $0 > low - 3 && $0 < high + 3 })
+      #expect(step.contains { $0 < low / 2 } && step.contains { $0 > high / 2 })
+    }
+    for step in try values(noiseSource(), .natural, .rgb) { #expect(step.allSatisfy { abs($0) < 5 }) }
+  }
+
   @Test func resolutionsComeWithTheirProbabilities() {
     var options = CropOptions()
     options.resolutions = [
