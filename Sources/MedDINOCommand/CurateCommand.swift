@@ -122,7 +122,7 @@ struct CurateCommand: ParsableCommand {
       "\(report.folder): \(counts.kept) slices of \(manifest.cases) volumes\(leftOut), \(manifest.shards.count) shards, \(megabytes) MB",
       "dropped: \(dropped.isEmpty ? "none" : dropped); licence: \(manifest.licence)",
     ]
-    if report.seenSlices == 0, report.resumedSlices == counts.kept {
+    if report.seenSlices == 0, report.resumedSlices == counts.kept, counts.kept > 0 {
       lines.append("it was complete already")
     } else {
       lines.append(

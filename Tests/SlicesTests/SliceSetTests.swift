@@ -181,6 +181,38 @@ struct SliceSetTests {
     }
   }
 
+  @Test func headersThatWereWrittenOtherwiseAreCalledSo() throws {
+    try withTemporaryFolder { root in
+      let sample = SampleSet(root: root)
+      try sample.write()
+      let row = try SliceSet(root).row(at: 5)
+      // A space more and one less: the same header to NumPy, not the one that was written.
+      try sample.edit(sample.path(1)) { bytes in
+        let file = row.offset..<row.offset + row.bytes
+        guard let place = bytes[file].firstIndex(of: 44) else { return }
+        bytes.insert(32, at: place + 1)
+        guard let end = bytes[place...].firstIndex(of: 10) else { return }
+        bytes.remove(at: end - 1)
+      }
+      let error = #expect(throws: MedDINOError.self) { try SliceSet(root).slice(at: 5) }
+      #expect(error?.message.contains("the header of the .npy is not as it was written") == true, "\(error?.message ?? "")")
+    }
+  }
+
+  @Test func rulesOutOfRangeNameTheFile() throws {
+    try withTemporaryFolder { root in
+      let sample = SampleSet(root: root)
+      try sample.write()
+      let path = sample.folder + "/set.json"
+      let text = String(decoding: try InputFile.contents(path), as: UTF8.self)
+      let changed = text.replacing("\"clip_hu\": [-200, 200]", with: "\"clip_hu\": [-200000, 200]")
+      #expect(changed != text)
+      try AtomicFile.write(Array(changed.utf8), to: path)
+      let error = #expect(throws: MedDINOError.self) { try SliceSet(root) }
+      #expect(error?.message.hasPrefix(path + ": clip is -200000") == true, "\(error?.message ?? "")")
+    }
+  }
+
   @Test func refusesManifestsThatLie() throws {
     try withTemporaryFolder { root in
       let sample = SampleSet(root: root)

@@ -27,11 +27,14 @@ struct CurationPlan {
     }
     try options.rules.validate()
     let listing = try SourceListing(source.folders, layout: source.layout, reader: options.reader)
-    let wanted = try Self.excluded(options.excludedNames, part: source.name)
+    let wanted = try ExcludedNames(options.excludedNames, part: source.name)
     var found: Set<String> = []
     var kept: [SourceVolume] = []
+    var met: Set<String> = []
     for volume in listing.volumes {
-      if wanted.contains(volume.name) { found.insert(volume.name) } else { kept.append(volume) }
+      let entries = wanted.entries(of: volume)
+      met.formUnion(entries)
+      if entries.isEmpty { kept.append(volume) } else { found.insert(volume.name) }
     }
     guard !kept.isEmpty else { throw .invalid("\(source.name): all \(listing.volumes.count) volumes are excluded") }
     self.source = source
@@ -40,28 +43,9 @@ struct CurationPlan {
     badCase = options.badCase
     volumes = kept
     excludedNames = found.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-    unmatched = wanted.subtracting(found).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    unmatched = wanted.unmatched(met, of: listing.volumes)
     passedOver = listing.passedOver
     excludedImages = try Self.images(options.excludedImages, options.reader)
-  }
-
-  /// The names of one part. Endings of files may stand behind them.
-  private static func excluded(_ names: [String], part: String) throws(MedDINOError) -> Set<String> {
-    var result: Set<String> = []
-    for entry in names {
-      let fields = entry.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-      guard fields.count <= 2, fields.allSatisfy({ !$0.isEmpty }) else {
-        throw .invalid("excluded name \"\(entry)\", expected name or part/name")
-      }
-      if fields.count == 2, fields[0] != part { continue }
-      var name = fields[fields.count - 1]
-      for ending in [".nii.gz", ".nii"] where name.hasSuffix(ending) {
-        name = String(name.dropLast(ending.count))
-        break
-      }
-      result.insert(name)
-    }
-    return result
   }
 
   /// Every volume of files and folders.

@@ -29,8 +29,10 @@ extension CurationRun {
         if record.leftOut == nil { try cut(index, extractor, known, &record, control) }
       }
     } catch {
-      guard options.badCase == .skip, [.format, .unsupported, .io, .invalid, .shape].contains(error.kind), record.slices.seen == 0 else {
-        throw error
+      let isOfVolume = [.format, .unsupported, .io, .invalid, .shape].contains(error.kind)
+      guard options.badCase == .skip, isOfVolume, record.slices.seen == 0 else {
+        // A disk that is full names its own file.
+        throw isOfVolume && error.kind != .io && !error.message.contains(volume.path) ? error.within(volume.path) : error
       }
       // Without the place of the source, so that the same set comes from a copy of it elsewhere.
       record.leftOut = error.message.hasPrefix(volume.path) ? volume.file + error.message.dropFirst(volume.path.count) : error.message

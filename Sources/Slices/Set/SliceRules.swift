@@ -65,7 +65,7 @@ public struct SliceRules: Equatable, Sendable {
       ("require_hounsfield", .bool(requiresHounsfield)))
   }
 
-  /// Throws: `.format` naming `source`, `.invalid` for values out of range.
+  /// Throws: `.format` naming `source`.
   public init(_ json: JSON, _ source: String) throws(MedDINOError) {
     let reader = JSONFields(json, source)
     spacing = json["spacing_mm"]?.isNull == true ? nil : try reader.number("spacing_mm")
@@ -82,7 +82,7 @@ public struct SliceRules: Equatable, Sendable {
     dropsDuplicates = try reader.bool("drop_duplicates")
     largestTilt = try reader.number("largest_tilt_degrees")
     requiresHounsfield = try reader.bool("require_hounsfield")
-    try validate()
+    do throws(MedDINOError) { try validate() } catch { throw .format("\(source): \(error.message)") }
   }
 }
 

@@ -44,11 +44,15 @@ extension SliceSet {
     return parts
   }
 
-  /// The digests of all slices of a part, shard by shard. Throws: `.io`, `.format`.
+  /// The index rows of a shard, after its bytes are seen to be those that were written. Throws: `.io`, `.format`.
   package static func forEachRow(
     in folder: String, _ record: SliceShardRecord, _ body: (SliceRow) throws(MedDINOError) -> Void
   ) throws(MedDINOError) {
     let shard = try SliceShard(folder: folder, record)
+    let hash = try shard.indexHash()
+    guard hash == record.indexSHA256 else {
+      throw .format("\(folder)/\(record.index): SHA-256 is \(hash), expected \(record.indexSHA256)")
+    }
     var start = 0
     while start < record.slices {
       let end = min(start + 4096, record.slices)

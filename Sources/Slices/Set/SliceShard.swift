@@ -73,7 +73,12 @@ final class SliceShard: Sendable {
       // Says what is there instead, where it can be read at all.
       let found = try NPYHeader(Array(file.prefix(NPYHeader.longest)), name(number))
       try found.require(SlicePixels.descr, rank: 2, name(number))
-      throw .format("\(name(number)): .npy of shape \(found.shape), the index says \(row.rows) × \(row.columns)")
+      guard found.shape == [row.rows, row.columns], file.count == row.bytes else {
+        throw .format(
+          "\(name(number)): .npy of shape \(found.shape) in \(file.count) bytes, the index says \(row.rows) × \(row.columns) in \(row.bytes)"
+        )
+      }
+      throw .format("\(name(number)): the header of the .npy is not as it was written")
     }
     let sum = CRC32.of(file)
     guard sum == row.crc else { throw .format("\(name(number)): the check sum is \(sum), the index says \(row.crc)") }
