@@ -58,7 +58,7 @@ public final class PretrainingTrainer: @unchecked Sendable {
   /// throws. After a cancel and `.outOfMemory` the run is as it was before.
   public func step(control: RunControl = RunControl()) throws(MedDINOError) -> PretrainingMetrics {
     try exclusively { () throws(MedDINOError) in
-      try checkUnfinished()
+      try checkUnfinished(control)
       try control.begin("pretrain", from: 0, to: 1)
       let result = try pretrainer.step(control)
       let metrics = note(result.report, result.seconds)
@@ -71,7 +71,7 @@ public final class PretrainingTrainer: @unchecked Sendable {
   /// Throws: as `step`.
   public func epoch(control: RunControl = RunControl()) throws(MedDINOError) -> PretrainingMetrics {
     try exclusively { () throws(MedDINOError) in
-      try checkUnfinished()
+      try checkUnfinished(control)
       let end = (epoch + 1) * settings.run.epochLength
       try pretrainer.run(until: end, savesAtLimit: false, control: control) { report, seconds in self.note(report, seconds) }
       guard let mean = PretrainingMetrics.mean(epochMetrics) else { throw MedDINOError(.internal, "an epoch without iterations") }
@@ -92,8 +92,11 @@ public final class PretrainingTrainer: @unchecked Sendable {
     }
   }
 
-  private func checkUnfinished() throws(MedDINOError) {
-    guard !isFinished else { throw .state("the run is finished after \(step) iterations") }
+  /// A finished run makes up for files that a stop cut off. Throws: `.state` when it is finished, and as `run`.
+  private func checkUnfinished(_ control: RunControl) throws(MedDINOError) {
+    guard isFinished else { return }
+    try pretrainer.run(control: control)
+    throw .state("the run is finished after \(step) iterations")
   }
 
   @discardableResult

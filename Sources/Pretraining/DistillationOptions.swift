@@ -107,7 +107,7 @@ public struct DistillationLosses: Equatable, Sendable {
   /// The Gram loss on masked and unmasked patches; measured, not trained.
   public var maskedGram: Double?
   public var unmaskedGram: Double?
-  /// Mean entropy of the teacher's assignments of class tokens and of masked patches, of at most 64 each on this rank. Units: nats.
+  /// Mean entropy of the teacher's assignments of class tokens and of masked patches, of at most 64 each on every rank. Units: nats.
   public var teacherEntropy: Double?
   public var teacherPatchEntropy: Double?
   public init() {}
@@ -123,7 +123,9 @@ public struct DistillationLosses: Equatable, Sendable {
   mutating func average(over ranks: any Communicator) throws(MedDINOError) {
     if ranks.isSolo { return }
     let fields: [WritableKeyPath<DistillationLosses, Double>] = [\.total, \.dinoLocal, \.dinoGlobal, \.koLeo, \.ibot]
-    let optional: [WritableKeyPath<DistillationLosses, Double?>] = [\.gram, \.maskedGram, \.unmaskedGram]
+    let optional: [WritableKeyPath<DistillationLosses, Double?>] = [
+      \.gram, \.maskedGram, \.unmaskedGram, \.teacherEntropy, \.teacherPatchEntropy,
+    ]
     var own: [Double] = []
     for field in fields { own += [self[keyPath: field], 1] }
     for field in optional { own += self[keyPath: field].map { [$0, 1] } ?? [0, 0] }

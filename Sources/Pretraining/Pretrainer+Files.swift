@@ -9,7 +9,8 @@ extension Pretrainer {
   /// Settings that may change when a run goes on: they do not change its numbers.
   private static let free = [
     "train.num_workers", "train.output_dir", "train.dataset_path", "train.previous_checkpoint", "train.checkpointing",
-    "train.saveckp_freq", "student.pretrained_weights", "student.resume_from_teacher_chkpt", "gram.ckpt", "checkpointing", "evaluation",
+    "train.checkpointing_full", "train.saveckp_freq", "student.pretrained_weights", "student.resume_from_teacher_chkpt", "gram.ckpt",
+    "checkpointing", "evaluation",
     "watch",
   ]
 
@@ -62,9 +63,12 @@ extension Pretrainer {
     state.epoch = trainer.iteration / settings.run.epochLength
     state.seed = settings.run.seed
     state.dataPosition = trainer.iteration
-    state.owner = .object(
+    var owner = JSONObject([
       ("gram_updates", .integer(trainer.gramUpdates)), ("undefined_in_row", .integer(trainer.undefinedInRow)),
-      ("source", .string(source.fingerprint)), ("settings", settings.document), ("note", note))
+      ("source", .string(source.fingerprint)), ("settings", settings.document), ("note", note),
+    ])
+    if owesLook { owner["owes_look"] = .bool(true) }
+    state.owner = .object(owner)
     return state
   }
 
@@ -107,7 +111,10 @@ extension Pretrainer {
     return "\(path) is \(own.text().prefix(80)), the run has \(saved.text().prefix(80))"
   }
 
-  static func restore(_ trainer: DistillationTrainer, from path: String, _ settings: PretrainingSettings) throws(MedDINOError) {
+  /// Returns whether the run owes a look at the teacher.
+  static func restore(
+    _ trainer: DistillationTrainer, from path: String, _ settings: PretrainingSettings
+  ) throws(MedDINOError) -> Bool {
     let checkpoint = try TrainingCheckpoint(path)
     let saved = checkpoint.state
     guard let updates = saved.owner["gram_updates"]?.intValue, let undefined = saved.owner["undefined_in_row"]?.intValue, updates >= 0,
@@ -117,10 +124,45 @@ extension Pretrainer {
     trainer.iteration = saved.step
     trainer.gramUpdates = updates
     trainer.undefinedInRow = undefined
+    return saved.owner["owes_look"]?.boolValue ?? false
   }
 
-  /// A checkpoint under any name: everything that a resume needs, whole or not at all. Throws: `.io`, `.outOfMemory`, `.cancelled`.
+  /// The name of the first weight of student or teacher that is not finite everywhere; nil without one.
+  static func notFinite(_ model: SelfDistillation) -> String? {
+    let learned = model.studentParameters.map { (name: $0.name, tensor: $0.value) } + model.teacherAverages
+    for entry in learned {
+      defer { withExtendedLifetime(entry.tensor) {} }
+      if entry.tensor.floats.contains(where: { !$0.isFinite }) { return entry.name }
+    }
+    return nil
+  }
+
+  /// A file of such weights could not be gone on from, and might replace one that can. Throws: `.state`.
+  func checkFinite() throws(MedDINOError) {
+    guard let broken = Self.notFinite(trainer.model) else { return }
+    throw .state(
+      "\(broken) is not finite after \(trainer.iteration) iterations: nothing is saved any more, expected finite weights "
+        + "(a lower learning rate, or slices without extreme values)")
+  }
+
+  /// Ranks that read other slices would train on batches that no one rank could make. Throws: `.invalid` on all ranks.
+  static func checkSource(_ source: any SliceSource, _ ranks: any Communicator) throws(MedDINOError) {
+    if ranks.isSolo { return }
+    var hash = SHA256()
+    Array("\(source.count) \(source.fingerprint)".utf8).withUnsafeBytes { hash.update($0) }
+    let digest = hash.finish()
+    // 48 bits are exact in double precision.
+    let all = try ranks.gather(digest.prefix(6).reduce(0.0) { $0 * 256 + Double($1) })
+    let counts = try ranks.gather(Double(source.count))
+    guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
+    throw .invalid(
+      "rank \(other) has other slices (\(Int(counts[other]))) than rank 0 (\(Int(counts[0]))), expected the same on all ranks")
+  }
+
+  /// A checkpoint under any name: everything that a resume needs, whole or not at all. Throws: `.io`, `.outOfMemory`, `.cancelled`,
+  /// `.state` for weights that are not finite.
   public func save(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
+    try checkFinite()
     try TrainingCheckpoint.save(state, tensors, to: path, control: control)
   }
 
@@ -137,19 +179,29 @@ extension Pretrainer {
   /// `teacher.backbone.…`, `teacher.dino_head.…`, `teacher.ibot_head.…`, `teacher_checkpoint.pth` with the same for PyTorch (a mapping
   /// "teacher"), and `backbone.safetensors` with the bare names of a released backbone.
   ///
-  /// Returns the folder. Throws: `.state` for a run without a folder, `.io`, `.outOfMemory`.
+  /// Returns the folder. Throws: `.state` for a run without a folder or weights that are not finite, `.io`, `.outOfMemory`.
   @discardableResult
   public func exportTeacher() throws(MedDINOError) -> String {
     guard let folder else { throw .state("the run has no folder to export to") }
-    let target = "\(folder)/eval/training_\(trainer.iteration)"
+    let target = exportFolder(in: folder)
     try makeFolder(folder + "/eval")
     try makeFolder(target)
     try exportTeacher(to: target)
     return target
   }
 
+  private func exportFolder(in folder: String) -> String { "\(folder)/eval/training_\(trainer.iteration)" }
+  private static let exportNames = ["teacher_checkpoint.safetensors", "teacher_checkpoint.pth", "backbone.safetensors"]
+
+  /// Whether all files of the export of this iteration are there; each of them is written whole or not at all.
+  var isExported: Bool {
+    guard let folder else { return false }
+    return Self.exportNames.allSatisfy { FileKind.of(exportFolder(in: folder) + "/" + $0) == .regular }
+  }
+
   /// The same into a folder that exists.
   public func exportTeacher(to target: String) throws(MedDINOError) {
+    try checkFinite()
     let named = Dictionary(trainer.model.teacherState.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
     let prefix = "backbone."
     let metadata = [

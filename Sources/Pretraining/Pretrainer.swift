@@ -24,10 +24,14 @@ public final class Pretrainer {
   private let tape: Tape
   let maker: CropMaker
   private let metrics: MetricsStream?
+  /// Where it went on; 0 for a new run.
+  private let resumedIteration: Int
   private var loader: BatchLoader<PretrainingBatch>?
   private var lastResolution: CropOptions.Resolution?
   /// Who looks at the teacher every `watch.every` iterations; the first rank's alone is asked.
   public var watcher: (any PretrainingWatcher)?
+  /// A look at the teacher was due and is not made: kept with a checkpoint, so that a run that was stopped there makes it first.
+  var owesLook = false
   static let metricsName = "metrics.jsonl"
   static let settingsName = "settings.json"
   static let checkpointName = "pretraining"
@@ -56,6 +60,7 @@ public final class Pretrainer {
     checkpoints = try folder.map { (folder) throws(MedDINOError) in
       try CheckpointFolder(folder, name: Self.checkpointName, keep: settings.run.checkpointsKept)
     }
+    try Self.checkSource(source, ranks)
     if ranks.isRoot, let checkpoints { try Self.removeAbandoned(checkpoints) }
     var saved = saved
     if saved == nil, let checkpoints {
@@ -75,8 +80,12 @@ public final class Pretrainer {
       device: device, ranks: ranks)
     trainer = try DistillationTrainer(model, schedules: settings.schedules, options: settings.optimizer)
     tape = Tape(device, precision: settings.run.precision)
-    if let saved { try Self.restore(trainer, from: saved, settings) }
+    if let saved { owesLook = try Self.restore(trainer, from: saved, settings) }
+    if let broken = Self.notFinite(model) {
+      throw .format("\(saved ?? "the weights to start from"): \(broken) holds values that are not finite, expected numbers")
+    }
     try ranks.checkEqual(model.studentParameters)
+    resumedIteration = trainer.iteration
     guard ranks.isRoot, let folder else {
       metrics = nil
       return
@@ -93,21 +102,28 @@ public final class Pretrainer {
 
   /// Iterations made so far.
   public var iteration: Int { trainer.iteration }
+  /// Iterations at the end of what a resumed run had made that its metrics do not hold any more: the file was removed or cut.
+  public var lostMetrics: Int {
+    guard isResumed, let metrics, resumedIteration > 0 else { return 0 }
+    return max(resumedIteration - (metrics.resumedLastStep ?? 0), 0)
+  }
   public var isFinished: Bool { trainer.iteration >= settings.run.iterations }
 
   /// Iterates until the run is finished or `limit` iterations of the whole run are made, and saves at the end.
   ///
   /// A cancel saves what is reached and is thrown on. `report` sees every iteration. `savesAtLimit`: also at a limit before the end.
-  /// Throws: `.cancelled`, `.state` when the loss is no number for too long, `.io` when a file cannot be written, and what the source
-  /// throws.
+  /// Files that the last iteration of a stopped run did not come to write are written first, also when nothing else is left to do.
+  /// Throws: `.cancelled`, `.state` when the loss is no number for too long or weights are not finite, `.io` when a file cannot be
+  /// written, and what the source throws.
   public func run(
     until limit: Int? = nil, savesAtLimit: Bool = true, control: RunControl = RunControl(),
     report: ((DistillationTrainer.Report, _ seconds: Double) -> Void)? = nil
   ) throws(MedDINOError) {
     let end = min(limit ?? settings.run.iterations, settings.run.iterations)
     let first = trainer.iteration
-    guard first < end else { return }
     try control.begin("pretrain", from: 0, to: 1)
+    if first > 0 { try catchUp(try control.agreed(at: 0, by: ranks)) }
+    guard first < end else { return }
     do throws(MedDINOError) {
       while trainer.iteration < end {
         let part = Double(trainer.iteration - first) / Double(end - first)
@@ -158,12 +174,27 @@ public final class Pretrainer {
   /// Looks at the teacher when it is time to, and notes what is found.
   private func watch(_ control: RunControl, isLast: Bool) throws(MedDINOError) {
     let (every, done) = (settings.watch.every, trainer.iteration)
-    guard let watcher, let metrics, every > 0, done % every == 0 || isLast && isFinished else { return }
+    guard watcher != nil, metrics != nil, every > 0, done % every == 0 || isLast && isFinished else { return }
+    owesLook = true
+    try look(control)
+  }
+
+  private func look(_ control: RunControl) throws(MedDINOError) {
+    guard let watcher, let metrics else { return }
+    let done = trainer.iteration
     let found = try watcher.observe(self, control: control)
     let record = MetricsRecord(.step, step: done, epoch: (done - 1) / settings.run.epochLength, values: found)
     try metrics.write(record)
+    owesLook = false
     watcher.note(record)
     try watcher.draw(self)
+  }
+
+  /// What a run that was stopped after an iteration, but before all of its files were written, still owes of that iteration.
+  private func catchUp(_ control: RunControl) throws(MedDINOError) {
+    if owesLook { try look(control.still(at: 0)) }
+    owesLook = false
+    try keepFiles(onlyMissing: true)
   }
 
   private func nextBatch(_ control: RunControl) throws(MedDINOError) -> PretrainingBatch {
@@ -200,18 +231,26 @@ public final class Pretrainer {
 
   /// Saves and exports where the settings say so, after each iteration. Nothing happens without a folder. Throws: `.io`, `.outOfMemory`.
   public func keep(isLast: Bool) throws(MedDINOError) {
-    guard let folder else { return }
+    guard folder != nil else { return }
+    if isLast || trainer.iteration % settings.run.checkpointPeriod == 0 { try save() }
+    try keepFiles(onlyMissing: false)
+  }
+
+  /// The files of an iteration besides the checkpoint that a run goes on from.
+  private func keepFiles(onlyMissing: Bool) throws(MedDINOError) {
+    guard let folder, ranks.isRoot else { return }
     let (run, done) = (settings.run, trainer.iteration)
-    if isLast || done % run.checkpointPeriod == 0 { try save() }
-    guard ranks.isRoot else { return }
-    if run.keepEvery > 0, done % run.keepEvery == 0 { try save(to: folder + "/kept_\(done).safetensors") }
-    if (isLast && isFinished) || (run.exportPeriod > 0 && done % run.exportPeriod == 0) { try exportTeacher() }
+    let kept = folder + "/kept_\(done).safetensors"
+    if run.keepEvery > 0, done % run.keepEvery == 0, !onlyMissing || FileKind.of(kept) == .missing { try save(to: kept) }
+    let isDue = isFinished || (run.exportPeriod > 0 && done % run.exportPeriod == 0)
+    if isDue, !onlyMissing || !isExported { try exportTeacher() }
   }
 
   /// Puts the metrics on the disk, then a checkpoint. Nothing is written without a folder.
-  /// Throws: `.io`, `.outOfMemory`, `.state` when the ranks have drifted apart.
+  /// Throws: `.io`, `.outOfMemory`, `.state` when the ranks have drifted apart or weights are not finite.
   public func save() throws(MedDINOError) {
     try ranks.checkEqual(trainer.model.studentParameters)
+    try checkFinite()
     guard ranks.isRoot else { return }
     try metrics?.sync()
     try checkpoints?.save(state, tensors)

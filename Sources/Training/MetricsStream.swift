@@ -8,6 +8,8 @@ internal import WeightFiles
 /// resumed, with all lines after the step that it is resumed at.
 public final class MetricsStream {
   public let path: String
+  /// Of the last record that was kept when the run was resumed; nil for an empty file.
+  public let resumedLastStep: Int?
   private let descriptor: Int32
   private var length: Int
   /// A longer line is none of ours.
@@ -17,16 +19,17 @@ public final class MetricsStream {
   /// Throws: `.format` when the file holds something other than metrics (it is then left as it is), `.io`.
   public init(_ path: String, resumedStep: Int? = nil) throws(MedDINOError) {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .invalid("metrics path is empty or holds a NUL byte") }
-    var kept = 0
+    var kept: (length: Int, lastStep: Int?) = (0, nil)
     if let resumedStep, FileKind.of(path) != .missing {
-      kept = try Self.keptLength(InputFile(path), through: resumedStep)
+      kept = try Self.kept(InputFile(path), through: resumedStep)
     }
     descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw .io("\(path): \(systemMessage(errno))") }
     self.path = path
-    length = kept
+    length = kept.length
+    resumedLastStep = kept.lastStep
     // From here on every property is set: a throw runs deinit, which closes.
-    guard ftruncate(descriptor, off_t(kept)) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
+    guard ftruncate(descriptor, off_t(length)) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
   }
   deinit { close(descriptor) }
 
@@ -55,8 +58,9 @@ public final class MetricsStream {
     guard fsync(descriptor) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
   }
 
-  /// Length of the part whose records are not after `step`. Records are in the order of their steps, so the search goes from the end.
-  private static func keptLength(_ file: InputFile, through step: Int) throws(MedDINOError) -> Int {
+  /// Length of the part whose records are not after `step`, and the step of its last one. Records are in the order of their steps, so the
+  /// search goes from the end.
+  private static func kept(_ file: InputFile, through step: Int) throws(MedDINOError) -> (length: Int, lastStep: Int?) {
     var end = try lineStart(file, before: file.size)
     if end == 0, file.size > 0, try file.bytes(at: 0, count: 1) != [UInt8(ascii: "{")] {
       throw .format("\(file.path): not a file of metrics, expected lines of JSON objects")
@@ -64,11 +68,16 @@ public final class MetricsStream {
     while end > 0 {
       let start = try lineStart(file, before: end - 1)
       let text = try file.bytes(at: start, count: end - 1 - start)
-      let record = try MetricsRecord(JSON.parse(text, source: file.path), source: file.path)
-      if record.step <= step { return end }
+      let record: MetricsRecord
+      do throws(MedDINOError) { record = try MetricsRecord(JSON.parse(text, source: file.path), source: file.path) } catch {
+        throw .format(
+          "\(file.path): the line from byte \(start) on is no record of metrics; remove the line, or the file to go on without what it holds"
+        )
+      }
+      if record.step <= step { return (end, record.step) }
       end = start
     }
-    return 0
+    return (0, nil)
   }
 
   /// The place after the last line feed in [0, end); 0 without one.

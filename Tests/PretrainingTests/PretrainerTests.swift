@@ -8,7 +8,7 @@ import Training
 import WeightFiles
 
 /// Settings of runs that take a second.
-private func small(_ more: String = "{}", preset: String = "tiny") throws -> PretrainingSettings {
+func small(_ more: String = "{}", preset: String = "tiny") throws -> PretrainingSettings {
   let base = """
     {
       "student": {"embed_dim": 16, "depth": 2, "num_heads": 2, "drop_path_rate": 0.3, "pos_embed_rope_rescale_coords": 2},
@@ -33,7 +33,7 @@ private func small(_ more: String = "{}", preset: String = "tiny") throws -> Pre
 private func device(threads: Int = 2) throws -> CPUDevice { try CPUDevice(pool: ThreadPool(threads: threads), budget: MemoryBudget()) }
 
 /// All numbers of a run that matter.
-private func numbers(_ run: Pretrainer) -> [String: [Float]] {
+func numbers(_ run: Pretrainer) -> [String: [Float]] {
   let model = run.trainer.model
   var result: [String: [Float]] = [:]
   for entry in model.studentState { result["student." + entry.name] = entry.tensor.floatArray() }

@@ -152,6 +152,40 @@ import WeightFiles
     }
   }
 
+  @Test func ranksWithOtherSlicesAreNoticed() throws {
+    try withTemporaryFolder { folder in
+      for counts in [[9, 8], [9, 9]] {
+        let errors = try ThreadRanks(2).run { ranks -> MedDINOError? in
+          let count = counts[ranks.rank]
+          let given = try noiseSource(count: count)
+          let source = try CallbackSource(count: count, fingerprint: "slices of rank \(ranks.rank)") {
+            (index, budget) throws(MedDINOError) in
+            try given.slice(at: index, in: budget)
+          }
+          do {
+            _ = try Pretrainer(Self.settings(batch: 2, ranks: 2), source: source, folder: folder, device: Self.device(), ranks: ranks)
+          } catch let error as MedDINOError { return error }
+          return nil
+        }
+        for error in errors { #expect(error?.kind == .invalid && error?.message.contains("rank 1 has other slices") == true) }
+      }
+    }
+  }
+
+  /// The entropies of a whole batch are those of its parts together, on all ranks.
+  @Test func entropiesAreOfAllRanks() throws {
+    @Sendable func entropies(_ settings: PretrainingSettings, _ ranks: any Communicator) throws -> [Double] {
+      let run = try Pretrainer(settings, source: noiseSource(count: 9), folder: nil, device: Self.device(), ranks: ranks)
+      let losses = try run.step().report.losses
+      return [losses.teacherEntropy ?? -1, losses.teacherPatchEntropy ?? -1]
+    }
+    let whole = try entropies(Self.settings(batch: 4, ranks: 1), SoloCommunicator())
+    let parts = try ThreadRanks(2).run { ranks in try entropies(Self.settings(batch: 2, ranks: 2), ranks) }
+    #expect(parts[0] == parts[1])
+    // Class tokens are as many on every rank; masked patches are not, so that their mean over the ranks is a little off.
+    #expect(abs(parts[0][0] - whole[0]) < 1e-4 && abs(parts[0][1] - whole[1]) < 0.1, "\(parts) \(whole)")
+  }
+
   @Test func ranksStopTogether() throws {
     try withTemporaryFolder { folder in
       let ends = try ThreadRanks(2).run { ranks in

@@ -72,6 +72,23 @@ struct MetricsTests {
     }
   }
 
+  @Test func linesThatAreNoMetricsArePlaced() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/metrics.jsonl"
+      let stream = try MetricsStream(path)
+      for step in 1...3 { try stream.write(record(step)) }
+      let size = try InputFile(path).size
+      try append("\n", to: path)
+      let error = #expect(throws: MedDINOError.self) { try MetricsStream(path, resumedStep: 3) }
+      #expect(
+        error?.kind == .format && error?.message.contains("\(path): the line from byte \(size) on") == true, "\(error?.message ?? "")")
+      try AtomicFile.write(Array(try InputFile.contents(path).dropLast()), to: path)
+      #expect(try MetricsStream(path, resumedStep: 5).resumedLastStep == 3)
+      #expect(try MetricsStream(path, resumedStep: 2).resumedLastStep == 2)
+      #expect(try MetricsStream(path).resumedLastStep == nil)
+    }
+  }
+
   @Test func historyGivesSeries() throws {
     var history = MetricsHistory()
     for step in 1...6 { history.append(record(step, step % 3 == 0 ? .epoch : .step)) }
