@@ -20,6 +20,7 @@ extension PretrainingTrainer {
       throw .invalid("\(found) is there already, expected a folder without a run, or a resume")
     }
     let loop = settings.loop
+    if !loop.unused.isEmpty { context.log(.warning, "settings without effect: \(loop.unused.joined(separator: ", "))") }
     let encoder = loop.networks.encoder
     if start != nil, loop.run.previousStage != nil || loop.run.initialBackbone != nil {
       throw .invalid("start is given and the settings name weights to start from, expected one of both")

@@ -63,6 +63,9 @@ struct PretrainCommand: ParsableCommand {
 
   private func run(_ ranks: any Communicator) throws {
     let settings = try settings(ranks)
+    if ranks.isRoot, !common.quiet, !settings.unused.isEmpty {
+      note("note: without effect here: \(settings.unused.joined(separator: ", "))")
+    }
     guard format == nil || printConfig else { throw MedDINOError.invalid("--format has an effect only together with --print-config") }
     guard ["json", "yaml"].contains(format ?? "json") else {
       throw MedDINOError.invalid("--format is \"\(format ?? "")\", expected json or yaml")
@@ -91,7 +94,8 @@ struct PretrainCommand: ParsableCommand {
       if !ranks.isSolo {
         note("\(ranks.size) processes of \(settings.run.batchSize) images and \(context.pool.width) threads (of the first)")
       }
-      if run.isResumed { note("\(output) goes on after iteration \(run.iteration)") }
+      if run.isResumed { note("\(output) \(run.isFinished ? "is finished" : "goes on") after iteration \(run.iteration)") }
+      if run.lostMetrics > 0 { note("warning: metrics.jsonl does not hold the \(run.lostMetrics) iterations before that") }
     }
     try go(run, control)
     Terminal.finishProgress()

@@ -5,7 +5,8 @@ import Yams
 /// YAML as the JSON it stands for, and back. The library reads JSON alone.
 ///
 /// Of YAML's types there are maps with text keys, lists, texts, numbers, booleans and null. Plain scalars are numbers by YAML 1.2's core
-/// schema, so that 1e-4 is a number, which YAML 1.1 has as text; `yes`, `no`, `on` and `off` are texts. Anchors and merge keys are resolved.
+/// schema, so that 1e-4 is a number, which YAML 1.1 has as text; `yes`, `no`, `on` and `off` are texts. Anchors and merge keys are resolved;
+/// tags are those of the core schema, `!!str 5` is a text, others are refused.
 enum YAMLText {
   /// A node that aliases make larger than this is refused: a few lines of aliases can stand for more than any memory.
   private static let nodeLimit = 100_000
@@ -27,12 +28,14 @@ enum YAMLText {
     count += 1
     guard count <= nodeLimit, path.utf8.count < 2000 else { throw MedDINOError.format("\(source): too many values, aliases counted") }
     switch node {
-    case .scalar(let scalar): return value(scalar)
+    case .scalar(let scalar): return try tagged(scalar) { MedDINOError.format("\(source): \(path): \($0)\(line(node))") }
     case .sequence(let list):
+      try checkTag("\(list.tag)", "seq") { MedDINOError.format("\(source): \(path): \($0)\(line(node))") }
       var values: [JSON] = []
       for (index, item) in list.enumerated() { values.append(try json(item, source: source, path: "\(path)[\(index)]", count: &count)) }
       return .array(values)
     case .mapping(let map):
+      try checkTag("\(map.tag)", "map") { MedDINOError.format("\(source): \(path): \($0)\(line(node))") }
       var (own, merged) = (JSONObject(), JSONObject())
       for (key, item) in map {
         guard let name = key.scalar?.string else { throw MedDINOError.format("\(source): \(path): a key that is no text\(line(key))") }
@@ -55,6 +58,32 @@ enum YAMLText {
   }
 
   private static func line(_ node: Node) -> String { node.mark.map { " (line \($0.line))" } ?? "" }
+
+  private static let tagPrefix = "tag:yaml.org,2002:"
+
+  private static func checkTag(_ tag: String, _ kind: String, _ error: (String) -> MedDINOError) throws {
+    guard ["", "!", tagPrefix + kind].contains(tag) else { throw error("the tag \(tag) is not supported") }
+  }
+
+  /// A scalar by its tag where it has one.
+  private static func tagged(_ scalar: Node.Scalar, _ error: (String) -> MedDINOError) throws -> JSON {
+    let tag = "\(scalar.tag)"
+    if tag.isEmpty { return value(scalar) }
+    let plain = value(Node.Scalar(scalar.string, .implicit, .plain))
+    let fits: Bool
+    switch tag {
+    case "!", tagPrefix + "str": return .string(scalar.string)
+    case tagPrefix + "int": fits = if case .integer = plain { true } else { false }
+    case tagPrefix + "float":
+      guard let number = plain.doubleValue else { throw error("\(scalar.string.prefix(60)) is no float") }
+      return .number(number)
+    case tagPrefix + "bool": fits = plain.boolValue != nil
+    case tagPrefix + "null": fits = plain.isNull
+    default: throw error("the tag \(tag) is not supported")
+    }
+    guard fits else { throw error("\(scalar.string.prefix(60)) is no \(tag.dropFirst(tagPrefix.count))") }
+    return plain
+  }
 
   private static func value(_ scalar: Node.Scalar) -> JSON {
     let text = scalar.string

@@ -45,10 +45,12 @@ extension PretrainingSettings {
 
   static func watch(_ reader: SettingsReader) throws(MedDINOError) -> WatchSettings {
     var labels: [Int] = []
-    for value in reader.value("watch.probe_labels")?.arrayValue ?? [] {
+    let chosen = reader.value("watch.probe_labels") ?? .array([])
+    for value in chosen.arrayValue ?? [chosen] {
       guard let label = value.intValue, (1...65535).contains(label) else {
-        throw .invalid("watch.probe_labels holds \(value.text()), expected label values from 1 to 65535")
+        throw .invalid("watch.probe_labels holds \(value.text()), expected a list of label values from 1 to 65535")
       }
+      guard !labels.contains(label) else { throw .invalid("watch.probe_labels holds \(label) twice, expected each label once") }
       labels.append(label)
     }
     return WatchSettings(

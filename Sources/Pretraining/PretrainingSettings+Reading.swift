@@ -17,7 +17,12 @@ extension PretrainingSettings {
     _ = try reader.text("student.pos_embed_type", oneOf: ["rope"])
     _ = try reader.text("gram.global_teacher_resize_method", oneOf: ["bicubic"])
     _ = try reader.text("optim.scaling_rule", oneOf: ["sqrt_wrt_1024", "linear_wrt_256", "none"])
-    guard try reader.flag("ibot.separate_head") else { throw .invalid("ibot.separate_head is false, expected true") }
+    for path in ["ibot.separate_head", "train.use_teacher_head"] where try !reader.flag(path) {
+      throw .invalid("\(path) is false, expected true")
+    }
+    if let chunks = reader.value("train.chunk_schedule"), chunks != .array([]) {
+      throw .invalid("train.chunk_schedule is \(chunks.text().prefix(60)), expected []")
+    }
     for path in ["gram.global_teacher_resize_antialias", "train.learn_from_teacher_tokens", "student.fp8_enabled"]
     where try reader.flag(path) {
       throw .invalid("\(path) is true, expected false")
@@ -29,6 +34,7 @@ extension PretrainingSettings {
 
   static func run(_ reader: SettingsReader) throws(MedDINOError) -> RunSettings {
     let precision = try reader.text("train.precision", oneOf: ["float32", "bfloat16"])
+    let recomputes = [try reader.flag("train.checkpointing"), try reader.flag("train.checkpointing_full")]
     let own = try reader.optionalText("train.previous_checkpoint")
     let official = try reader.optionalText("student.resume_from_teacher_chkpt")
     return RunSettings(
@@ -36,10 +42,11 @@ extension PretrainingSettings {
       seed: UInt64(try reader.integer("train.seed", in: 0...Int.max)), workers: try reader.integer("train.num_workers", in: 0...256),
       epochs: try reader.integer("optim.epochs", in: 1...(1 << 24)),
       epochLength: try reader.integer("train.OFFICIAL_EPOCH_LENGTH", in: 1...(1 << 24)),
-      recompute: try reader.flag("train.checkpointing"), precision: precision == "bfloat16" ? .bfloat16 : .float32,
+      recompute: recomputes.contains(true),
+      precision: precision == "bfloat16" ? .bfloat16 : .float32,
       checkpointPeriod: try reader.integer("checkpointing.period", in: 1...(1 << 40)),
       checkpointsKept: try reader.integer("checkpointing.max_to_keep", in: 1...10000),
-      keepEvery: try reader.integer("checkpointing.keep_every", in: counts),
+      keepEvery: try reader.integer("checkpointing.keep_every", in: 0...Int.max),
       exportPeriod: try reader.integer("evaluation.eval_period_iterations", in: counts),
       initialBackbone: try reader.optionalText("student.pretrained_weights"),
       previousStage: own == nil ? official : own,
@@ -144,6 +151,7 @@ extension PretrainingSettings {
     guard reader.value(path) != nil else { return nil }
     let warmup = try reader.integer(path + ".warmup_epochs", in: 0...(1 << 24))
     let cosine = try reader.optionalInteger(path + ".cosine_epochs", in: 0...(1 << 24))
+    try SelfSupervisedSchedules.checkPhases(path, warmup: warmup, cosine: cosine, epochs: run.epochs)
     return try .version2(
       start: try reader.number(path + ".start", in: finite), peak: try reader.number(path + ".peak", in: finite),
       end: try reader.number(path + ".end", in: finite), steps: run.iterations, warmup: warmup * run.epochLength,

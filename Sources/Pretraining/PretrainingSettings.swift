@@ -21,6 +21,8 @@ public struct PretrainingSettings: Sendable {
   public let schedules: SelfSupervisedSchedules
   public let run: RunSettings
   public let watch: WatchSettings
+  /// Keys that were given and have no effect here, by path: what to tell who brings a configuration of the official code.
+  public let unused: [String]
 
   /// Values of the loop itself.
   public struct RunSettings: Equatable, Sendable {
@@ -67,7 +69,8 @@ public struct PretrainingSettings: Sendable {
 
   /// `overlay`: the keys that differ from the preset; nil takes the preset, without one the official defaults.
   /// `ranks`: processes that share every iteration, each with `train.batch_size_per_gpu` images; rates scale with all of them.
-  /// Throws: `.invalid` naming an unknown key, an unknown preset or a value out of range.
+  /// Keys of the official code that this library has no use for are taken where nothing is lost; `unused` names them.
+  /// Throws: `.invalid` naming all unknown keys, an unknown preset or a value out of range.
   public init(preset: String? = nil, _ overlay: JSON? = nil, ranks: Int = 1) throws(MedDINOError) {
     let template = try JSON.parse(SettingsTemplate.text, source: "pretraining defaults")
     var document = Self.without(SettingsTemplate.absent, template)
@@ -75,21 +78,25 @@ public struct PretrainingSettings: Sendable {
       let text = SettingsTemplate.presets.first { $0.name == name }?.text ?? "{}"
       document = try SettingsMerge.merged(document, try JSON.parse(text, source: name), template: template)
     }
+    var unused: [String] = []
     if let overlay {
       guard overlay.objectValue != nil else {
         throw .invalid("the pretraining settings are \(overlay.text().prefix(40)), expected an object")
       }
-      document = try SettingsMerge.merged(document, overlay, template: template)
+      let known = try OfficialSettings.stripped(overlay, template: template, unused: &unused)
+      document = try SettingsMerge.merged(document, known, template: template)
     }
-    try self.init(complete: document, ranks: ranks)
+    try OfficialSettings.checkKinds(document, template: template)
+    try self.init(complete: document, ranks: ranks, unused: unused)
   }
 
-  private init(complete document: JSON, ranks: Int) throws(MedDINOError) {
+  private init(complete document: JSON, ranks: Int, unused: [String]) throws(MedDINOError) {
     guard (1...(1 << 20)).contains(ranks) else { throw .invalid("ranks are \(ranks), expected 1 to 1048576") }
     let reader = SettingsReader(document)
     try Self.checkFixed(reader)
     self.document = document
     self.ranks = ranks
+    self.unused = unused
     run = try Self.run(reader)
     watch = try Self.watch(reader)
     networks = try Self.networks(reader)

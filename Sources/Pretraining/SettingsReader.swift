@@ -80,17 +80,32 @@ struct SettingsReader {
 enum SettingsMerge {
   /// `base` with the values of `overlay`. Objects are merged key by key; everything else is replaced.
   ///
-  /// Throws: `.invalid` for a key of the overlay that the template does not have, or a section that is no object.
-  static func merged(_ base: JSON, _ overlay: JSON, template: JSON, path: String = "") throws(MedDINOError) -> JSON {
+  /// Throws: `.invalid` naming all keys of the overlay that the template does not have, or a section that is no object.
+  static func merged(_ base: JSON, _ overlay: JSON, template: JSON) throws(MedDINOError) -> JSON {
+    var unknown: [String] = []
+    let result = try merged(base, overlay, template: template, path: "", &unknown)
+    guard unknown.isEmpty else {
+      let names = unknown.prefix(50).map { "\"\($0)\"" }.joined(separator: ", ")
+      throw .invalid("unknown key \(names)\(unknown.count > 50 ? " and \(unknown.count - 50) more" : "") of the pretraining settings")
+    }
+    return result
+  }
+
+  private static func merged(
+    _ base: JSON, _ overlay: JSON, template: JSON, path: String, _ unknown: inout [String]
+  ) throws(MedDINOError) -> JSON {
     guard let keys = overlay.objectValue, let allowed = template.objectValue else { return overlay }
     var result = base.objectValue ?? JSONObject()
     for entry in keys.entries {
       let place = path.isEmpty ? entry.key : path + "." + entry.key
-      guard let inside = allowed[entry.key] else { throw .invalid("unknown key \"\(place)\" of the pretraining settings") }
+      guard let inside = allowed[entry.key] else {
+        unknown.append(place)
+        continue
+      }
       if inside.objectValue != nil, entry.value.objectValue == nil, !entry.value.isNull {
         throw .invalid("\(place) is \(entry.value.text()), expected an object")
       }
-      result[entry.key] = try merged(result[entry.key] ?? .null, entry.value, template: inside, path: place)
+      result[entry.key] = try merged(result[entry.key] ?? .null, entry.value, template: inside, path: place, &unknown)
     }
     return .object(result)
   }

@@ -77,6 +77,22 @@ check "broken YAML" 2 "$meddino" pretrain --config wrong.yaml --print-config
 holds "names the file" grep -q 'wrong.yaml: no YAML' err.txt
 printf 'optim: {epochs: 1, epochs: 2}\n' >wrong.yaml
 check "a key that is given twice" 2 "$meddino" pretrain --config wrong.yaml --print-config
+printf 'optim: {epochs: !!str 5}\n' >wrong.yaml
+check "a text by its tag" 2 "$meddino" pretrain --preset tiny --config wrong.yaml --print-config
+holds "is no number" grep -q 'optim.epochs is "5", expected a number' err.txt
+printf 'optim: {epochs: !!int 5}\ntrain: {dataset_path: !!str 5}\n' >tags.yaml
+check "tags that fit" 0 "$meddino" pretrain --preset tiny --config tags.yaml --print-config
+printf 'optim: !!python/object:os.system {epochs: 2}\n' >wrong.yaml
+check "a tag of another language" 2 "$meddino" pretrain --preset tiny --config wrong.yaml --print-config
+holds "is refused" grep -q 'the tag .* is not supported' err.txt
+printf 'optim: {a: 1, b: 2}\noops: 3\n' >wrong.yaml
+check "several unknown keys" 2 "$meddino" pretrain --config wrong.yaml --print-config
+holds "are named at once" grep -q '"optim.a", "optim.b", "oops"' err.txt
+printf 'MODEL: {META_ARCHITECTURE: SSLMetaArch, DEVICE: cuda}\ncheckpointing: {keep_every: 99999999999999999}\n' >official.yaml
+check "keys of the official code" 0 "$meddino" pretrain --preset tiny --config official.yaml --print-config
+holds "that do nothing here are told" grep -q 'note: without effect here: MODEL.DEVICE' err.txt
+check "a run shorter than its warm-up" 2 "$meddino" pretrain --preset ct-base --epochs 20 --print-config
+holds "names the key" grep -q 'schedules.lr.warmup_epochs is 30' err.txt
 check "a format without --print-config" 2 "$meddino" pretrain ct --format yaml -o x
 check "an unknown format" 2 "$meddino" pretrain --print-config --format toml
 
@@ -90,7 +106,12 @@ check "so does the teacher" 0 "$meddino" convert one/eval/training_6/teacher_che
 check "and the one for PyTorch" 0 "$meddino" convert one/eval/training_6/teacher_checkpoint.pth -o p.safetensors
 check "info of the model" 0 "$meddino" info m.safetensors --verify --json
 holds "its encoder is the run's" grep -q '"depth": 2' out.txt
-check "a finished run has nothing to do" 0 "$meddino" pretrain ct "${small[@]}" -o one --quiet
+check "a finished run has nothing to do" 0 "$meddino" pretrain ct "${small[@]}" -o one
+holds "and says so" grep -q 'one is finished after iteration 6' err.txt
+cp one/eval/training_6/backbone.safetensors kept.safetensors
+rm -r one/eval
+check "a finished run whose export is gone" 0 "$meddino" pretrain ct "${small[@]}" -o one --quiet
+holds "writes it again" cmp -s kept.safetensors one/eval/training_6/backbone.safetensors
 check "the first half" 0 "$meddino" pretrain ct "${small[@]}" -o two --until 3 --quiet --threads 1
 check "goes on" 0 "$meddino" pretrain ct "${small[@]}" -o two --workers 0
 holds "and says so" grep -q 'goes on after iteration 3' err.txt
@@ -111,6 +132,7 @@ d = json.load(open("out.txt"))
 assert len(d["backbones"][0]["seeds"]) == 2 and d["labels"]
 assert 0 <= d["backbones"][0]["linear_dice"] <= 1
 assert set(d["backbones"][0]["seeds"][0]["knn"]["dice_per_label"]) == set(d["labels"])'
+check "a label twice" 2 "$meddino" probe one/eval/training_6/backbone.safetensors --data labelled/Dataset* --labels 1,1
 check "too many shots" 2 "$meddino" probe one/eval/training_6/backbone.safetensors --data labelled/Dataset* --shots 1000
 check "no labelled data" 2 "$meddino" probe one/eval/training_6/backbone.safetensors --data ct
 check "a probe folder that is missing" 2 "$meddino" pretrain ct "${small[@]}" -o nowhere --watch-every 3 --probe-data none
@@ -143,6 +165,9 @@ check "the next stage" 0 "$meddino" pretrain ct "${second[@]}" -o three --previo
 holds "its anchor has a loss" grep -q '"gram_loss"' out.txt
 check "from the exported teacher" 0 "$meddino" pretrain ct "${second[@]}" -o four --previous one/eval/training_6/teacher_checkpoint.safetensors --quiet
 holds "is the same" cmp -s three/eval/training_3/backbone.safetensors four/eval/training_3/backbone.safetensors
+check "a teacher of other networks" 2 "$meddino" pretrain ct "${small[@]}" -o none --preset ct-base --previous one/pretraining_0000000006.safetensors
+check "a teacher and a backbone" 2 "$meddino" pretrain ct "${second[@]}" -o none --previous one/pretraining_0000000006.safetensors --backbone nosuch
+holds "both are named" grep -q 'train.previous_checkpoint.*student.pretrained_weights' err.txt
 check "a backbone to start from" 0 "$meddino" pretrain ct "${small[@]}" -o five --backbone one/eval/training_6/backbone.safetensors --until 1 --quiet
 
 "$meddino" pretrain ct "${small[@]}" -o stopped --epochs 4000 --quiet >out.txt 2>err.txt &

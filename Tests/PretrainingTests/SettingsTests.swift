@@ -51,6 +51,96 @@ import WeightFiles
     #expect(try message(#"{"optim": {"learning_rate": 1}}"#).contains("optim.learning_rate"))
     #expect(try message(#"{"optimizer": {}}"#).contains("optimizer"))
     #expect(try message(#"{"schedules": {"lr": {"begin": 1}}}"#).contains("schedules.lr.begin"))
+    let all = try message(#"{"optim": {"learning_rate": 1, "epochs": 2}, "oops": {"a": 1}, "train": {"batch": 3}}"#)
+    for key in ["optim.learning_rate", "oops", "train.batch"] { #expect(all.contains("\"\(key)\""), "\(all)") }
+  }
+
+  /// The default configuration of the official code, which has sections for other machines and other methods.
+  @Test func officialConfigurationsAreTaken() throws {
+    let official = #"""
+      {"MODEL": {"META_ARCHITECTURE": "SSLMetaArch", "DEVICE": "cuda", "WEIGHTS": "", "DTYPE": "float32"},
+       "compute_precision": {"param_dtype": "bf16", "reduce_dtype": "fp32"},
+       "train": {"dataset_path": "ImageNet:split=TRAIN", "fsdp_reshard_after_forward": true, "cell_augmentation": false, "compile": false},
+       "student": {"patch_drop": 0.0}, "distillation": {"enabled": false, "full_cfg_path": "", "checkpoint_path": ""},
+       "multidistillation": {"enabled": false}, "hrft": {"enabled": false, "checkpoint_path": ""},
+       "evaluation": {"eval_period_iterations": 12500, "low_freq_every": 5, "config_files": {"high_freq": "a.yaml", "low_freq": "b.yaml"}},
+       "checkpointing": {"period": 3750, "max_to_keep": 3, "keep_every": 99999999999999999},
+       "ibot": {"force_masking_even_with_zero_weight": false}}
+      """#
+    let settings = try PretrainingSettings(preset: "natural", overlay(official))
+    #expect(settings.run.keepEvery == 99_999_999_999_999_999)
+    for key in [
+      "MODEL.DEVICE", "compute_precision.param_dtype", "evaluation.config_files.high_freq", "train.compile", "train.dataset_path",
+    ] {
+      #expect(settings.unused.contains(key), "\(settings.unused)")
+    }
+    #expect(!settings.unused.contains("hrft.enabled") && !settings.unused.contains("ibot.force_masking_even_with_zero_weight"))
+    #expect(settings.document["MODEL"] == nil && settings.document["student"]?["patch_drop"] == nil)
+    #expect(try PretrainingSettings(settings.document).unused.allSatisfy { $0.hasPrefix("train.") })
+    #expect(try PretrainingSettings(preset: "tiny").unused.isEmpty)
+    for (text, key) in [
+      (#"{"MODEL": {"META_ARCHITECTURE": "MultiDistillationMetaArch"}}"#, "MODEL.META_ARCHITECTURE"),
+      (#"{"hrft": {"enabled": true}}"#, "hrft.enabled"), (#"{"distillation": {"enabled": true}}"#, "distillation.enabled"),
+      (#"{"student": {"patch_drop": 0.5}}"#, "student.patch_drop"), (#"{"train": {"cell_augmentation": true}}"#, "train.cell_augmentation"),
+      (#"{"MODEL": {"SIZE": 1}}"#, "MODEL"),
+    ] {
+      let said = try message(text)
+      #expect(said.contains(key), "\(text): \(said)")
+    }
+  }
+
+  @Test func valuesThatMeanAnotherRunAreRefused() throws {
+    for (text, key) in [
+      (#"{"train": {"use_teacher_head": false}}"#, "train.use_teacher_head"),
+      (#"{"train": {"chunk_schedule": [1, 2]}}"#, "train.chunk_schedule"),
+      (#"{"optim": {"multi_tensor_optim": "banana"}}"#, "optim.multi_tensor_optim"),
+      (#"{"teacher": {"in_chans": "x"}}"#, "teacher.in_chans"),
+      (#"{"dino": {"koleo_topk": "many"}}"#, "dino.koleo_topk"), (#"{"train": {"checkpointing_full": 1}}"#, "train.checkpointing_full"),
+      (#"{"schedules": {"lr": {"peak": -1}}}"#, "schedules.lr.peak"),
+      (#"{"schedules": {"momentum": {"start": 2}}}"#, "schedules.momentum.start"),
+      (#"{"schedules": {"momentum": {"end": -2}}}"#, "schedules.momentum.end"),
+      (#"{"schedules": {"teacher_temp": {"peak": 0}}}"#, "schedules.teacher_temp.peak"),
+      (#"{"schedules": null, "optim": {"lr": -1}}"#, "optim.lr"),
+      (#"{"schedules": null, "teacher": {"teacher_temp": 0}}"#, "teacher.teacher_temp"),
+      (#"{"schedules": null, "teacher": {"momentum_teacher": 1.5}}"#, "teacher.momentum_teacher"),
+      (#"{"watch": {"probe_labels": "1,2"}}"#, "watch.probe_labels"), (#"{"watch": {"probe_labels": {"a": 1}}}"#, "watch.probe_labels"),
+      (#"{"watch": {"probe_labels": [1, 1]}}"#, "watch.probe_labels"),
+    ] {
+      let said = try message(text)
+      #expect(said.contains(key), "\(text): \(said)")
+    }
+    #expect(try PretrainingSettings(preset: "tiny", overlay(#"{"watch": {"probe_labels": 2}}"#)).watch.probeLabels == [2])
+    #expect(try PretrainingSettings(preset: "tiny", overlay(#"{"train": {"checkpointing_full": true}}"#)).run.recompute)
+  }
+
+  /// A run that is shorter than a phase of a schedule: the key and the epochs are named.
+  @Test func phasesThatDoNotFitAreNamed() throws {
+    for (preset, epochs, key) in [
+      ("ct-base", 20, "schedules.lr.warmup_epochs is 30"), ("ct-highres", 5, "schedules.lr.warmup_epochs is 0 and cosine_epochs 10"),
+    ] {
+      let said = try message(preset: preset, #"{"optim": {"epochs": \#(epochs)}}"#)
+      #expect(said.contains(key) && said.contains("\(epochs) epochs (optim.epochs)"), "\(said)")
+    }
+    #expect(
+      try message(#"{"schedules": null}"#.replacing("null", with: #"null, "optim": {"epochs": 5}"#)).contains("optim.warmup_epochs is 10"))
+    let weight = #"{"dino": {"reweight_dino_local_loss": true, "local_loss_weight_schedule": {"warmup_epochs": 50}}}"#
+    #expect(try message(weight).contains("dino.local_loss_weight_schedule.warmup_epochs is 50"))
+  }
+
+  /// Estimates come from settings alone: valid ones must not overflow.
+  @Test func costsOfAbsurdSettingsAreTheLargestNumbers() throws {
+    let absurd = try PretrainingSettings(
+      preset: "tiny",
+      overlay(
+        #"""
+        {"student": {"patch_size": 1}, "train": {"batch_size_per_gpu": 65536},
+         "crops": {"global_crops_size": 16384, "local_crops_size": 16384, "local_crops_number": 256}}
+        """#))
+    let cost = PretrainingCost(absurd, threads: 2)
+    #expect(cost.total == Int.max && cost.flops.isFinite)
+    let small = PretrainingCost(try PretrainingSettings(preset: "tiny"), threads: 2)
+    #expect(small.total == small.parameters + small.gradients + small.moments + small.activations + small.batches + small.working)
+    #expect(small.total < 1 << 30)
   }
 
   @Test func wrongValuesAreNamed() throws {
