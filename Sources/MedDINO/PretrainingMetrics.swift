@@ -47,6 +47,8 @@ public struct PretrainingMetrics: Equatable, Sendable {
     result.losses.gram = mean { $0.losses.gram }
     result.losses.maskedGram = mean { $0.losses.maskedGram }
     result.losses.unmaskedGram = mean { $0.losses.unmaskedGram }
+    result.losses.teacherEntropy = mean { $0.losses.teacherEntropy }
+    result.losses.teacherPatchEntropy = mean { $0.losses.teacherPatchEntropy }
     result.gradientNorm = mean { $0.gradientNorm }
     result.seconds = list.reduce(0) { $0 + $1.seconds }
     return result

@@ -18,6 +18,7 @@ extension meddino_metrics {
     (validation_loss, mean_dice, ema_dice, best_ema_dice) = (.nan, .nan, .nan, .nan)
     (dino_local_loss, dino_global_loss, koleo_loss, ibot_loss, gram_loss) = (.nan, .nan, .nan, .nan, .nan)
     (gram_weight, last_layer_learning_rate, weight_decay, momentum, teacher_temperature) = (.nan, .nan, .nan, .nan, .nan)
+    (teacher_entropy, teacher_patch_entropy) = (.nan, .nan)
     finished = isFinished ? 1 : 0
   }
 
@@ -30,6 +31,7 @@ extension meddino_metrics {
     (gradient_norm, learning_rate) = (metrics.gradientNorm, metrics.learningRate)
     (last_layer_learning_rate, weight_decay) = (metrics.lastLayerLearningRate, metrics.weightDecay)
     (momentum, teacher_temperature) = (metrics.momentum, metrics.teacherTemperature)
+    (teacher_entropy, teacher_patch_entropy) = (losses.teacherEntropy ?? .nan, losses.teacherPatchEntropy ?? .nan)
     seconds = metrics.seconds
   }
 

@@ -25,6 +25,9 @@ static void learns(void) {
   CHECK(m.dino_local_loss > 0 && m.dino_global_loss > 0 && m.ibot_loss > 0 && isfinite(m.koleo_loss) && isfinite(m.loss));
   CHECK(isnan(m.gram_loss) && isnan(m.gram_weight) && isnan(m.cross_entropy) && isnan(m.mean_dice) && isnan(m.ema_dice) && isnan(m.validation_loss));
   CHECK(m.gradient_norm > 0 && m.weight_decay == 0.04 && m.momentum == 0.99 && m.teacher_temperature >= 0.04 && m.last_layer_learning_rate > 0);
+  /* At most the logarithm of the prototypes: 24 and 20. */
+  CHECK(m.teacher_entropy > 0 && m.teacher_entropy <= log(24) + 1e-6);
+  CHECK(m.teacher_patch_entropy > 0 && m.teacher_patch_entropy <= log(20) + 1e-6);
   first = m;
   OK(meddino_trainer_epoch(trainer, &m));
   CHECK(m.epoch == 1 && m.step == 6 && m.finished == 1 && m.learning_rate != first.learning_rate && m.loss != first.loss);

@@ -109,7 +109,7 @@ class _SliceOptions(ctypes.Structure):
 
 
 _PRETRAINING = ("dino_local_loss", "dino_global_loss", "koleo_loss", "ibot_loss", "gram_loss", "gram_weight", "last_layer_learning_rate",
-                "weight_decay", "momentum", "teacher_temperature")
+                "weight_decay", "momentum", "teacher_temperature", "teacher_entropy", "teacher_patch_entropy")
 
 
 class _Metrics(ctypes.Structure):

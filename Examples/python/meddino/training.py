@@ -47,6 +47,8 @@ class Metrics(NamedTuple):
     weight_decay: float
     momentum: float
     teacher_temperature: float
+    teacher_entropy: float
+    teacher_patch_entropy: float
 
 
 class TrainEstimate(NamedTuple):
