@@ -37,10 +37,9 @@ import Testing
   @Test func slicesAreAxialInAnyOrderOfAxes() throws {
     let upright = try volume([3, 4, 2])
     let expected = try VolumeSlices([upright])
-    for name in ["SLP", "IAR", "RAS", "PSL"] {
-      let steps = AxisOrientation.lps.steps(to: try #require(AxisOrientation(name: name)))
-      let turned = upright.rearranged(steps)
-      let source = try VolumeSlices([turned])
+    for orientation in AxisOrientation.all {
+      let name = orientation.name
+      let source = try VolumeSlices([upright.rearranged(AxisOrientation.lps.steps(to: orientation))])
       #expect(source.count == 2, "\(name)")
       for index in 0..<source.count {
         let (own, other) = (try source.slice(at: index, in: MemoryBudget()), try expected.slice(at: index, in: MemoryBudget()))
