@@ -53,7 +53,9 @@ struct CurateRuleOptions: ParsableArguments {
 /// What stays out of a set, and what it says about its origin.
 struct CurateContentOptions: ParsableArguments {
   @Option(
-    help: ArgumentHelp("Text file with names of volumes to keep out, one a line, as name or part/name; repeatable.", valueName: "file"),
+    help: ArgumentHelp(
+      "Text file with names of volumes to keep out, one a line, as name, part/name or path in the source folder; repeatable.",
+      valueName: "file"),
     completion: .file())
   var exclude: [String] = []
   @Option(

@@ -60,6 +60,12 @@ static void kinds(void) {
   }
   o = tiny_stage(MEDDINO_PRETRAIN_1, "{\"optim\": {\"learning_rate\": 1}}", NULL);
   FAILS_NAMING(MEDDINO_E_INVALID, "optim.learning_rate", meddino_trainer_create(context, NULL, slices, &o, &t));
+  /* Valid settings whose products exceed 64 bits: the largest number, no trap. */
+  o.settings_json =
+      "{\"preset\": \"tiny\", \"student\": {\"patch_size\": 1}, \"train\": {\"batch_size_per_gpu\": 65536},"
+      " \"crops\": {\"global_crops_size\": 16384, \"local_crops_size\": 16384, \"local_crops_number\": 256}}";
+  OK(meddino_trainer_estimate(context, NULL, NULL, &o, &estimate));
+  CHECK(estimate.peak_bytes == (uint64_t)INT64_MAX && estimate.step_flops > 1e18);
   o.settings_json = "{\"preset\": \"huge\"}";
   FAILS_NAMING(MEDDINO_E_INVALID, "huge", meddino_trainer_create(context, NULL, slices, &o, &t));
   o.settings_json = "{\"output\": 3}";

@@ -74,6 +74,10 @@ check "an unfinished part is no set" 2 "$meddino" curate --check x
 holds "it says so" grep -q 'not finished' err.txt
 check "a bad volume left out" 0 "$meddino" curate src x --size 32 --name rest --skip-bad
 holds "it is named and left out" grep -q 'bad is left out' err.txt
+mkdir onlybad
+echo no volume >onlybad/a.nii.gz
+check "nothing but a bad volume" 0 "$meddino" curate onlybad y --size 32 --skip-bad
+holds "is not said to be complete already" test "$(grep -c 'complete already' out.txt)" = 0
 rm src/bad.nii.gz
 
 cp -r set hurt

@@ -46,7 +46,7 @@ public struct CurationOptions: Sendable {
   public var rules = SliceRules()
   /// Slices of one shard; the last one may have fewer.
   public var shardSlices = 4096
-  /// Names of volumes that stay out: `name`, or `part/name` for one part only.
+  /// Names of volumes that stay out: `name`, `part/name` for one part only, or the path of the file in its source folder.
   public var excludedNames: [String] = []
   /// Files or folders with images whose slices must not be in the set, under whatever name they come.
   public var excludedImages: [String] = []
