@@ -24,6 +24,10 @@ public struct CheckpointState: Equatable, Sendable {
 
   /// Grows when an older reader could no longer continue a newer file.
   static let version = 1
+  /// No run counts further; a damaged file may say anything, and arithmetic with it must not overflow.
+  static let counts = 0...1 << 53
+  /// A counter of a checkpoint; nil when it cannot be one.
+  public static func count(_ json: JSON?) -> Int? { json?.intValue.flatMap { counts.contains($0) ? $0 : nil } }
 
   var json: JSON {
     let counts = counters.sorted { $0.key < $1.key }.map { ($0.key, JSON.string(String($0.value))) }
@@ -35,8 +39,8 @@ public struct CheckpointState: Equatable, Sendable {
 
   init(_ json: JSON, source: String) throws(MedDINOError) {
     func count(_ key: String) throws(MedDINOError) -> Int {
-      guard let value = json[key]?.intValue, value >= 0 else {
-        throw .format("\(source): checkpoint \(key) is \(json[key]?.text() ?? "missing"), expected a whole number of at least 0")
+      guard let value = Self.count(json[key]) else {
+        throw .format("\(source): checkpoint \(key) is \(json[key]?.text() ?? "missing"), expected a whole number of 0 to 2^53")
       }
       return value
     }

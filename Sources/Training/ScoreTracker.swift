@@ -48,7 +48,7 @@ public struct EarlyStop: Equatable, Sendable {
   }
   /// Takes over the position of an earlier run. False when the JSON is none.
   mutating func restore(_ json: JSON) -> Bool {
-    guard let count = json["epochs_since_best"]?.intValue, count >= 0, let value = json["best"] else { return false }
+    guard let count = CheckpointState.count(json["epochs_since_best"]), let value = json["best"] else { return false }
     guard value.isNull || value.doubleValue != nil else { return false }
     best = value.doubleValue
     epochsSinceBest = count

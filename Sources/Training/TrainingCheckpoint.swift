@@ -39,10 +39,13 @@ public final class TrainingCheckpoint {
   public let path: String
   private let file: SafeTensorsFile
   private let optimizerState: JSON
+  /// CRC-32 of every tensor's bytes; null in files of earlier versions.
+  private let checksums: JSON
   /// Metadata that only a checkpoint has.
   public static let versionKey = "meddino_checkpoint"
   private static let stateKey = "state"
   private static let optimizerKey = "adamw"
+  private static let checksumKey = "crc32"
   /// Metadata above this could not be read again.
   private static let stateLimit = 48 << 20
 
@@ -66,6 +69,7 @@ public final class TrainingCheckpoint {
     var metadata = [(versionKey, String(CheckpointState.version)), (stateKey, text)]
     if let optimizer = tensors.optimizer { metadata.append((optimizerKey, optimizer.state.text())) }
     try control.begin("save", from: 0, to: 1)
+    metadata.append((checksumKey, JSON.object(JSONObject(named.map { ($0.name, .integer(checksum($0.tensor))) })).text()))
     let items = named.map { SafeTensorsWriter.Item(name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) }
     var written = 0
     try SafeTensorsWriter.write(items, metadata: metadata, to: path) { (_) throws(MedDINOError) in
@@ -73,6 +77,11 @@ public final class TrainingCheckpoint {
       try control.update(Double(written) / Double(named.count))
       return named[written - 1].tensor
     }
+  }
+
+  private static func checksum(_ tensor: Tensor) -> Int {
+    defer { withExtendedLifetime(tensor) {} }
+    return Int(CRC32.of(UnsafeRawBufferPointer(tensor.bytes)))
   }
 
   // MARK: reading
@@ -90,12 +99,14 @@ public final class TrainingCheckpoint {
     guard let stateText = file.metadata[Self.stateKey] else { throw .format("\(path): checkpoint without the state of its run") }
     state = try CheckpointState(JSON.parse(stateText, source: path), source: path)
     optimizerState = try file.metadata[Self.optimizerKey].map { text throws(MedDINOError) in try JSON.parse(text, source: path) } ?? .null
+    checksums = try file.metadata[Self.checksumKey].map { text throws(MedDINOError) in try JSON.parse(text, source: path) } ?? .null
   }
 
   /// Puts everything back: afterwards the run goes on as if it had never stopped, bit for bit.
   ///
-  /// Everything is checked before anything changes, so only a failing disk can leave the tensors half restored.
-  /// Throws: `.invalid` for another architecture, `.format` when names or shapes differ or the optimiser's state is missing, `.io`.
+  /// Everything but the bits of the tensors is checked before anything changes, so only a failing disk or a damaged tensor can leave them
+  /// half restored. Throws: `.invalid` for another architecture, `.format` when names or shapes differ, a tensor is damaged, or the
+  /// optimiser's state is missing, `.io`.
   public func restore(_ tensors: CheckpointTensors, architecture: JSON) throws(MedDINOError) {
     if let difference = CheckpointState.difference(state.architecture, architecture) {
       throw .invalid("\(path): checkpoint of another architecture: \(difference)")
@@ -108,15 +119,27 @@ public final class TrainingCheckpoint {
     for entry in named {
       guard let place = file.entry(entry.name) else { continue }
       try file.source.read(at: place.offset, into: entry.tensor.bytes)
-      withExtendedLifetime(entry.tensor) {}
+      try checkBits(entry.name, entry.tensor)
     }
     if let counts { tensors.optimizer?.restore(counts) }
   }
 
   public func contains(_ name: String) -> Bool { file.entry(name) != nil }
 
-  /// One tensor of the file, such as `weights.cls_token`. Throws: `.format` for an unknown name, `.outOfMemory`, `.io`.
-  public func tensor(_ name: String, in budget: MemoryBudget) throws(MedDINOError) -> Tensor { try file.tensor(name, in: budget) }
+  /// One tensor of the file, such as `weights.cls_token`. Throws: `.format` for an unknown name or damaged bits, `.outOfMemory`, `.io`.
+  public func tensor(_ name: String, in budget: MemoryBudget) throws(MedDINOError) -> Tensor {
+    let tensor = try file.tensor(name, in: budget)
+    try checkBits(name, tensor)
+    return tensor
+  }
+
+  private func checkBits(_ name: String, _ tensor: Tensor) throws(MedDINOError) {
+    guard let expected = checksums[name]?.intValue else { return }
+    let found = Self.checksum(tensor)
+    guard found == expected else {
+      throw .format("\(path): \"\(name)\" is damaged: its checksum is \(found), expected \(expected)")
+    }
+  }
 
   private func check(_ named: [(name: String, tensor: Tensor)]) throws(MedDINOError) {
     func list(_ names: [String]) -> String {
@@ -141,10 +164,10 @@ extension AdamW {
     let steps, skipped, skippedInRow: Int
     let memberSteps: [Int]
     init(_ json: JSON, members: [String], source: String) throws(MedDINOError) {
-      let each = members.compactMap { json["member_steps"]?[$0]?.intValue }.filter { $0 >= 0 }
-      guard let steps = json["steps"]?.intValue, let skipped = json["skipped"]?.intValue, let inRow = json["skipped_in_row"]?.intValue,
-        steps >= 0, skipped >= 0, inRow >= 0, each.count == members.count
-      else { throw .format("\(source): checkpoint without the optimiser's counts") }
+      let each = members.compactMap { CheckpointState.count(json["member_steps"]?[$0]) }
+      guard let steps = CheckpointState.count(json["steps"]), let skipped = CheckpointState.count(json["skipped"]),
+        let inRow = CheckpointState.count(json["skipped_in_row"]), each.count == members.count
+      else { throw .format("\(source): checkpoint without the optimiser's counts, expected whole numbers of 0 to 2^53") }
       self.steps = steps
       memberSteps = each
       self.skipped = skipped

@@ -80,6 +80,28 @@ struct CheckpointTests {
     }
   }
 
+  /// One flipped bit of any tensor is noticed.
+  @Test func damagedTensorsAreNamed() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/c.safetensors"
+      let toy = try ToyTraining()
+      try toy.step()
+      try TrainingCheckpoint.save(toy.state, toy.tensors, to: path)
+      let bytes = try InputFile.contents(path)
+      let file = try SafeTensorsFile(InputFile(path))
+      for name in ["weights.head.last", "adamw.first.head.w", "adamw.second.head.w", "average.dino_encoder.a"] {
+        let entry = try #require(file.entry(name))
+        var damaged = bytes
+        damaged[entry.offset + 2] ^= 1
+        try AtomicFile.write(damaged, to: folder + "/d.safetensors")
+        let checkpoint = try TrainingCheckpoint(folder + "/d.safetensors")
+        let error = failure { try checkpoint.restore(ToyTraining().tensors, architecture: toy.state.architecture) }
+        #expect(error?.kind == .format && error?.message.contains("\"\(name)\" is damaged") == true)
+        #expect(failure { _ = try checkpoint.tensor(name, in: MemoryBudget()) }?.kind == .format)
+      }
+    }
+  }
+
   @Test func otherTensorsAreNamed() throws {
     try withTemporaryFolder { folder in
       let path = folder + "/c.safetensors"

@@ -33,6 +33,9 @@ extension FineTuner {
     guard let loop = saved.owner["loop"], let sums = loop["sums"].flatMap(EpochSums.init), let moving = loop["moving_dice"],
       moving.isNull || moving.doubleValue != nil
     else { throw .format("\(checkpoint.path): checkpoint without the state of a fine-tuning run") }
+    guard saved.epoch <= settings.recipe.epochs else {
+      throw .format("\(checkpoint.path): checkpoint epoch is \(saved.epoch), expected at most the run's \(settings.recipe.epochs)")
+    }
     try checkpoint.restore(tensors, architecture: architecture)
     var restored = LoopState()
     restored.step = saved.step

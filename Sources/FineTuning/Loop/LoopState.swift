@@ -61,7 +61,7 @@ struct EpochSums: Equatable {
   }
   init() {}
   init?(_ json: JSON) {
-    guard let count = json["count"]?.intValue, count >= 0, let total = json["total"]?.doubleValue,
+    guard let count = CheckpointState.count(json["count"]), let total = json["total"]?.doubleValue,
       let crossEntropy = json["cross_entropy"]?.doubleValue, let dice = json["dice"]?.doubleValue,
       let gradientNorm = json["gradient_norm"]?.doubleValue, let learningRate = json["learning_rate"]?.doubleValue,
       let seconds = json["seconds"]?.doubleValue
