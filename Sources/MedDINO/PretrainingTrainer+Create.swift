@@ -59,7 +59,8 @@ extension PretrainingTrainer {
   /// Throws: `.format` for a file that is no training checkpoint, `.io`, `.unsupported`.
   public static func isCheckpoint(_ path: String) throws(MedDINOError) -> Bool { try Pretrainer.savedSettings(path) != nil }
 
-  /// Goes on from a saved run: what follows has the bits of a run that was never stopped. Its folder is the one it had.
+  /// Goes on from a saved run: what follows has the bits of a run that was never stopped. Its folder is the one that the checkpoint lies
+  /// in, also where that was moved to, or for a checkpoint that was saved elsewhere the one that the run had.
   ///
   /// dataset: as at the start. Throws: `.invalid` for other slices, `.format`, `.shape`, `.io`, `.outOfMemory`, `.cancelled`.
   public static func resume(
@@ -72,7 +73,8 @@ extension PretrainingTrainer {
     let budget = MemoryBudget(limit: maxBytes, parent: context.budget)
     try control.update(0.2)
     let pretrainer = try Pretrainer(
-      settings, source: dataset.source, folder: saved.note["output"]?.stringValue, resuming: path,
+      settings, source: dataset.source, folder: saved.note["output"]?.stringValue.map { Pretrainer.runFolder(of: path) ?? $0 },
+      resuming: path,
       device: context.device.limited(to: budget), ranks: context.ranks)
     try watch(pretrainer, control)
     try control.update(1)

@@ -29,8 +29,10 @@ public final class PretrainingTrainer: @unchecked Sendable {
 
   init(_ pretrainer: Pretrainer, stage: PretrainingStage, origin: Origin, budget: MemoryBudget, context: Context) {
     (self.pretrainer, self.stage, self.origin, self.budget, self.context) = (pretrainer, stage, origin, budget, context)
+    // From the root: a resume may come from a process in another folder.
+    let output = pretrainer.folder.map { (try? absolutePath($0)) ?? $0 }
     pretrainer.note = .object(
-      ("stage", .integer(stage.rawValue)), ("output", pretrainer.folder.map(JSON.string) ?? .null),
+      ("stage", .integer(stage.rawValue)), ("output", output.map(JSON.string) ?? .null),
       ("licence", .string(origin.licence)), ("start", origin.start))
   }
 

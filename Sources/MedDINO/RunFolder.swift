@@ -7,9 +7,12 @@ internal import WeightFiles
 /// What a run leaves on disk while it goes on: metrics, a plot, checkpoints and models.
 ///
 /// metrics.jsonl, progress.png, settings.json, checkpoint_latest.safetensors (resumes), model_best.safetensors and model_final.safetensors
-/// (segment), features.cache (decoder only). All but the first and the last are written beside their target and renamed.
+/// (segment), features.cache (decoder only). All but the first and the last are written beside their target and renamed. No other run
+/// gets the folder as long as this lives.
 final class RunFolder {
-  let path: String
+  /// From the root.
+  var path: String { lock.folder }
+  private let lock: RunLock
   private let stream: MetricsStream
   /// Each rank has its own images.
   static func features(_ path: String, rank: Int) -> String { path + "/features" + (rank == 0 ? "" : ".\(rank)") + ".cache" }
@@ -18,23 +21,33 @@ final class RunFolder {
   var final: String { path + "/model_final.safetensors" }
 
   /// `resumedStep`: keeps the metrics up to there; nil starts a new run, which the folder must not have yet.
-  /// Throws: `.io`, `.format`, `.invalid` when the folder holds a run that can go on.
-  init(_ path: String, resumedStep: Int?) throws(MedDINOError) {
-    try Self.checkFree(path, isResumed: resumedStep != nil)
-    try makeFolder(path)
-    self.path = path
+  /// Throws: `.io`, `.format`, `.invalid` when the folder holds a run that can go on or is finished.
+  init(_ lock: RunLock, resumedStep: Int?) throws(MedDINOError) {
+    let path = lock.folder
+    if resumedStep == nil { try Self.checkFree(path) }
+    self.lock = lock
     try AtomicFile.removeAbandoned(in: path, Self.names.contains)
+    // A run that was stopped before its first checkpoint is lost: what it made would be taken for this one's.
+    if resumedStep == nil { for name in Self.results { try removeFile(path + "/" + name) } }
     stream = try MetricsStream(path + "/metrics.jsonl", resumedStep: resumedStep)
   }
   private static let names: Set<String> = [
     "checkpoint_latest.safetensors", "model_best.safetensors", "model_final.safetensors", "settings.json", "progress.png",
   ]
+  private static let results = [
+    "model_best.safetensors", "progress.png", "\(FoldValidation.folderName)/\(FoldValidation.recordName)",
+    "\(FoldValidation.folderName)/summary.json", "\(FoldValidation.folderName)/metrics.csv",
+  ]
 
   /// Nothing of an earlier run may be lost. Throws: `.invalid`.
-  static func checkFree(_ path: String, isResumed: Bool) throws(MedDINOError) {
+  static func checkFree(_ path: String) throws(MedDINOError) {
     let checkpoint = path + "/checkpoint_latest.safetensors"
-    guard isResumed || FileKind.of(checkpoint) == .missing else {
+    guard FileKind.of(checkpoint) == .missing else {
       throw .invalid("\(checkpoint) is there already, expected a folder without a run, or a resume (--resume)")
+    }
+    let model = path + "/model_final.safetensors"
+    guard FileKind.of(model) == .missing else {
+      throw .invalid("\(model) is there already, expected a folder without a run: move the model of the earlier one")
     }
   }
 

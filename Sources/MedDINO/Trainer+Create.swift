@@ -17,7 +17,8 @@ extension Trainer {
     control: RunControl = RunControl()
   ) throws(MedDINOError) -> Trainer {
     try control.begin("create", from: 0, to: 1)
-    if let output = settings.output { try RunFolder.checkFree(output, isResumed: false) }
+    if let output = settings.output { try RunFolder.checkFree(output) }
+    let lock = try lock(settings.output, context)
     let network = try NetworkChoice(start: start, dataset: dataset, settings: settings, context: context)
     let budget = MemoryBudget(limit: maxBytes, parent: context.budget)
     let device = context.device.limited(to: budget)
@@ -30,18 +31,32 @@ extension Trainer {
     let tuner = try make(trainable, loop, network.task, dataset, settings.fold, device, context.ranks)
     let trainer = Trainer(context: context, settings: loop, task: network.task, tuner: tuner, origin: origin)
     trainer.fold = settings.fold
-    trainer.caseNames = dataset?.identifiers ?? []
+    try trainer.remember(dataset)
     try context.ranks.checkEqual(trainable.parameters.list)
-    try trainer.open(settings.output, resumedStep: nil)
+    try trainer.open(settings.output, lock, resumedStep: nil)
     try control.update(1)
     return trainer
   }
 
+  /// Keeps what a resume recognises the cases by. Throws: `.io`, `.format`.
+  func remember(_ dataset: TrainingDataset?) throws(MedDINOError) {
+    let cases = dataset?.cases ?? []
+    caseNames = cases.map(\.identifier)
+    caseSamples = []
+    for one in cases { caseSamples.append(try CaseSample(one)) }
+  }
+
+  /// The right to write into the run's folder; nil without one, and for other ranks than the first. Throws: `.state`, `.io`.
+  static func lock(_ output: String?, _ context: Context) throws(MedDINOError) -> RunLock? {
+    guard let output else { return nil }
+    return try RunLock.take(output, by: context.ranks)
+  }
+
   /// Opens the run's folder, of which other ranks than the first only keep features. Throws: `.invalid`, `.state`, `.io`, `.format`.
-  func open(_ output: String?, resumedStep: Int?) throws(MedDINOError) {
-    if let output, context.ranks.isRoot {
-      let opened = try RunFolder(output, resumedStep: resumedStep)
-      if resumedStep == nil { try opened.begin(RunSettings(settings, fold: fold, output: output)) }
+  func open(_ output: String?, _ lock: RunLock?, resumedStep: Int?) throws(MedDINOError) {
+    if let lock {
+      let opened = try RunFolder(lock, resumedStep: resumedStep)
+      if resumedStep == nil { try opened.begin(RunSettings(settings, fold: fold, output: opened.path)) }
       folder = opened
     }
     guard settings.featureCacheBytes > 0 else { return }

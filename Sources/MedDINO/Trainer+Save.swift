@@ -29,12 +29,16 @@ extension Trainer {
   /// Goes on from a saved run: what follows has the bits of a run that was never stopped.
   ///
   /// dataset: as at the start, with the same cases. output: the run's folder, nil for the one it had (if any).
-  /// Throws: `.format`, `.shape`, `.invalid`, `.io`, `.outOfMemory`.
+  /// Throws: `.format`, `.shape`, `.invalid`, `.io`, `.outOfMemory`, `.state` while another run uses the folder.
   public static func resume(
     _ path: String, dataset: TrainingDataset?, context: Context, maxBytes: Int? = nil, output: String? = nil,
     control: RunControl = RunControl()
   ) throws(MedDINOError) -> Trainer {
     try control.begin("resume", from: 0, to: 1)
+    let place: String?
+    if let output { place = output } else { place = try outputFolder(of: path) }
+    let lock = try lock(place, context)
+    // Read once nobody writes it any more.
     let checkpoint = try TrainingCheckpoint(path)
     let owner = FineTuner.owner(of: checkpoint)
     func text(_ key: String) throws(MedDINOError) -> String {
@@ -44,8 +48,7 @@ extension Trainer {
     guard let settingsJSON = owner["settings"], let start = owner["start"] else {
       throw .format("\(path): checkpoint without settings or start")
     }
-    var settings = try RunSettings(settingsJSON.text())
-    if let output { settings.output = output }
+    let settings = try RunSettings(settingsJSON.text())
     let loop = settings.loop
     let task = try ModelText.task(
       plans: text("plans"), dataset: text("dataset"), configuration: text("configuration"), taps: loop.recipe.taps,
@@ -61,15 +64,25 @@ extension Trainer {
     let origin = Origin(licence: try text("licence"), start: start, dataset: task.plan.datasetName)
     let trainer = Trainer(context: context, settings: loop, task: task, tuner: tuner, origin: origin)
     trainer.fold = settings.fold
-    trainer.caseNames = dataset?.identifiers ?? []
+    try trainer.remember(dataset)
     try tuner.restore(checkpoint, architecture: trainer.architecture)
     try context.ranks.checkEqual(network.parameters.list)
-    try trainer.open(settings.output, resumedStep: checkpoint.state.step)
+    try trainer.open(place, lock, resumedStep: checkpoint.state.step)
     try control.update(1)
     return trainer
   }
 
-  /// A run goes on only with the data it began with. Throws: `.invalid`.
+  /// Where a saved run was writing: the folder of its latest checkpoint, also where that was moved to; for a checkpoint that was saved
+  /// elsewhere the folder that the run had. Throws: `.format`, `.io`, `.unsupported`.
+  private static func outputFolder(of path: String) throws(MedDINOError) -> String? {
+    let owner = FineTuner.owner(of: try TrainingCheckpoint(path))
+    guard let noted = owner["settings"]?["output"]?.stringValue else { return nil }
+    let own = folderPath(of: path)
+    let isLatest = path.split(separator: "/").last == "checkpoint_latest.safetensors" && FileKind.of(own + "/settings.json") == .regular
+    return isLatest ? own : noted
+  }
+
+  /// A run goes on only with the data it began with. Throws: `.invalid`, `.format`, `.io`.
   private static func check(
     _ dataset: TrainingDataset, _ task: Model.Task, _ owner: JSON, _ fold: DatasetSplits.Fold, _ path: String
   ) throws(MedDINOError) {
@@ -81,6 +94,14 @@ extension Trainer {
     guard before.isEmpty || before == now else {
       let missing = before.first { !now.contains($0) } ?? now.first { !before.contains($0) } ?? "their order"
       throw .invalid("\(path): the run began with \(before.count) cases, the dataset has \(now.count); they differ in \(missing)")
+    }
+    // Runs of earlier versions have none.
+    guard let kept = owner["case_samples"]?.arrayValue, kept.count == before.count else { return }
+    for (text, one) in zip(kept, dataset.cases) {
+      guard let sample = CaseSample(text) else { throw .format("\(path): checkpoint case_samples holds \(text.text().prefix(80))") }
+      guard try sample.agrees(with: CaseSample(one)) else {
+        throw .invalid("\(path): the run began with another dataset: the case \(one.identifier) has other voxels")
+      }
     }
   }
 
@@ -97,7 +118,8 @@ extension Trainer {
     return .object(
       ("settings", run.json), ("plans", .string(task.plansText)), ("dataset", .string(task.datasetText)),
       ("configuration", .string(task.configuration.name)), ("mirror_axes", .integers(task.mirrorAxes)),
-      ("licence", .string(origin.licence)), ("start", origin.start), ("cases", .array(caseNames.map(JSON.string))))
+      ("licence", .string(origin.licence)), ("start", origin.start), ("cases", .array(caseNames.map(JSON.string))),
+      ("case_samples", .array(caseSamples.map(\.json))))
   }
 
   /// The model as it stands: weights copied, low-rank factors merged; usable at once. Throws: `.outOfMemory`, `.state` while another call

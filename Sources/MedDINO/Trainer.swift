@@ -21,6 +21,8 @@ public final class Trainer: @unchecked Sendable {
   public internal(set) var fold = DatasetSplits.Fold.number(0)
   /// Of the dataset, in its order; empty without one.
   var caseNames: [String] = []
+  /// One per name.
+  var caseSamples: [CaseSample] = []
   private let exclusion = Exclusion()
 
   /// Where weights and settings came from, for the model that comes out.

@@ -103,6 +103,13 @@ public struct FileStamp: Equatable, Sendable, CustomStringConvertible {
     seconds = Int(status.st_mtim.tv_sec)
     nanoseconds = Int(status.st_mtim.tv_nsec)
   }
+
+  /// Gives a file the time of this stamp, so that a copy can be told from one of other contents. Throws: `.io`.
+  public func setTime(of path: String) throws(MedDINOError) {
+    let time = timespec(tv_sec: seconds, tv_nsec: nanoseconds)
+    guard utimensat(AT_FDCWD, path, [time, time], 0) == 0 else { throw .io("\(path): \(systemMessage(errno))") }
+  }
+  public func hasTime(of other: FileStamp) -> Bool { seconds == other.seconds && nanoseconds == other.nanoseconds }
 }
 
 /// Names in a folder, sorted by code point, without "." and "..". Throws: `.io`.
@@ -133,6 +140,11 @@ public func isSameFile(_ first: String, _ second: String) -> Bool {
 /// The folder that a path names a file in: "." without a slash.
 public func folderPath(of path: String) -> String {
   path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+}
+
+/// Removes a file if there is one. Throws: `.io`.
+public func removeFile(_ path: String) throws(MedDINOError) {
+  guard unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR else { throw .io("\(path): \(systemMessage(errno))") }
 }
 
 /// Makes a folder and the folders above it. Throws: `.io`.

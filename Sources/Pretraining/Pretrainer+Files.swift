@@ -117,9 +117,12 @@ extension Pretrainer {
   ) throws(MedDINOError) -> Bool {
     let checkpoint = try TrainingCheckpoint(path)
     let saved = checkpoint.state
-    guard let updates = saved.owner["gram_updates"]?.intValue, let undefined = saved.owner["undefined_in_row"]?.intValue, updates >= 0,
-      undefined >= 0
+    guard let updates = CheckpointState.count(saved.owner["gram_updates"]),
+      let undefined = CheckpointState.count(saved.owner["undefined_in_row"])
     else { throw .format("\(path): checkpoint without the state of a pretraining run") }
+    guard saved.step <= settings.run.iterations else {
+      throw .format("\(path): checkpoint step is \(saved.step), expected at most the run's \(settings.run.iterations)")
+    }
     try checkpoint.restore(tensors(trainer), architecture: saved.architecture)
     trainer.iteration = saved.step
     trainer.gramUpdates = updates

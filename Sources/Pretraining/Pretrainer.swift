@@ -23,6 +23,8 @@ public final class Pretrainer {
   var source: any SliceSource { maker.source }
   private let tape: Tape
   let maker: CropMaker
+  /// The first rank's, of a run with a folder.
+  private let lock: RunLock?
   private let metrics: MetricsStream?
   /// Where it went on; 0 for a new run.
   private let resumedIteration: Int
@@ -40,7 +42,8 @@ public final class Pretrainer {
   /// paths and checkpoint periods.
   ///
   /// `given`: networks to start from that are no files. `saved`: the checkpoint to go on from; nil: the newest of the folder.
-  /// Throws: `.invalid` for settings or a source that cannot be, and for a folder of another run; `.format`, `.io`, `.outOfMemory`.
+  /// Throws: `.invalid` for settings or a source that cannot be, and for a folder of another run; `.state` while another run uses the
+  /// folder; `.format`, `.io`, `.outOfMemory`.
   public init(
     _ settings: PretrainingSettings, source: any SliceSource, folder: String?, given: GivenNetworks = GivenNetworks(),
     resuming saved: String? = nil, device: any TrainingDevice, ranks: any Communicator = SoloCommunicator()
@@ -57,6 +60,7 @@ public final class Pretrainer {
       source, crops: settings.crops, pixels: settings.pixels, masks: settings.masks, batchSize: settings.totalBatchSize,
       channels: encoder.inputChannels, patchSize: encoder.patchSize, seed: settings.run.seed,
       items: batchShare(of: settings.totalBatchSize, rank: ranks.rank, size: ranks.size))
+    lock = try folder.flatMap { (folder) throws(MedDINOError) in try RunLock.take(folder, by: ranks) }
     checkpoints = try folder.map { (folder) throws(MedDINOError) in
       try CheckpointFolder(folder, name: Self.checkpointName, keep: settings.run.checkpointsKept)
     }
@@ -98,6 +102,15 @@ public final class Pretrainer {
   public static func newestCheckpoint(in folder: String) throws(MedDINOError) -> String? {
     guard FileKind.of(folder) == .directory else { return nil }
     return try CheckpointFolder(folder, name: checkpointName).latest()
+  }
+
+  /// The run's folder of one of its numbered checkpoints; nil for another file.
+  public static func runFolder(of checkpoint: String) -> String? {
+    let folder = folderPath(of: checkpoint)
+    let name = checkpoint.split(separator: "/").last ?? ""
+    let digits = name.dropFirst(checkpointName.count + 1).prefix { ("0"..."9").contains($0) }
+    let isNumbered = digits.count >= 10 && name == "\(checkpointName)_\(digits).safetensors"
+    return isNumbered && FileKind.of(folder + "/" + settingsName) == .regular ? folder : nil
   }
 
   /// Iterations made so far.

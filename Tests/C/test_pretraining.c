@@ -193,6 +193,8 @@ static void in_a_folder(void) {
   snprintf(settings, sizeof settings, "{\"output\": \"%s\", \"checkpointing\": {\"period\": 2}, %s", folder_of_run, TINY_PRETRAINING + 1);
   const meddino_train_options o = tiny_stage(MEDDINO_PRETRAIN_1, settings, NULL);
   NEED(meddino_trainer_create(context, NULL, slices, &o, &trainer));
+  meddino_trainer *second = NULL;
+  FAILS_NAMING(MEDDINO_E_STATE, "another run", meddino_trainer_create(context, NULL, slices, &o, &second));
   for (int i = 0; i < 2; i++) OK(meddino_trainer_step(trainer, NULL));
   meddino_trainer_release(trainer);
   snprintf(path, sizeof path, "%s/pretraining_0000000002.safetensors", folder_of_run);

@@ -62,9 +62,11 @@ private func records(_ folder: String) throws -> [JSON] {
       let alone = try Pretrainer(settings("{}"), source: source, folder: folder + "/a", device: device())
       try alone.run()
       let watch = #"{"every": 2, "slices": 3, "maps": 2, "probe_data": "\#(folder)/data"}"#
-      let watched = try Pretrainer(settings(watch), source: source, folder: folder + "/b", device: device())
-      watched.watcher = try PretrainingWatch(watched)
-      try watched.run(until: 2)
+      do {
+        let watched = try Pretrainer(settings(watch), source: source, folder: folder + "/b", device: device())
+        watched.watcher = try PretrainingWatch(watched)
+        try watched.run(until: 2)
+      }
       let resumed = try Pretrainer(settings(watch), source: source, folder: folder + "/b", device: device())
       resumed.watcher = try PretrainingWatch(resumed)
       try resumed.run()

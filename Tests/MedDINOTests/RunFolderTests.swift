@@ -1,4 +1,5 @@
 import FineTuning
+import Glibc
 import Platform
 import TestSupport
 import Testing
@@ -29,7 +30,7 @@ import WeightFiles
     try withTemporaryFolder { parent in
       let folder = parent + "/deep/run"
       let run = try create(folder, [("save_every", .integer(2))])
-      #expect(try folderEntries(folder) == ["metrics.jsonl", "settings.json"])
+      #expect(try folderEntries(folder) == ["metrics.jsonl", "run.lock", "settings.json"])
       let settings = try RunSettings(String(decoding: InputFile.contents(folder + "/settings.json"), as: UTF8.self))
       #expect(settings.loop == run.settings && settings.output == folder && settings.fold == .number(0))
 
@@ -43,7 +44,7 @@ import WeightFiles
       #expect(
         try folderEntries(folder) == [
           "checkpoint_latest.safetensors", "metrics.jsonl", "model_best.safetensors", "model_final.safetensors", "progress.png",
-          "settings.json",
+          "run.lock", "settings.json",
         ])
       let metrics = try lines(folder + "/metrics.jsonl")
       #expect(metrics.compactMap { $0["epoch"]?.intValue } == [0, 1, 2] && metrics.compactMap { $0["step"]?.intValue } == [3, 6, 9])
@@ -65,25 +66,126 @@ import WeightFiles
     }
   }
 
+  /// Every file with its bytes.
+  private func contents(of folder: String) throws -> [String: [UInt8]] {
+    var result: [String: [UInt8]] = [:]
+    for name in try folderEntries(folder) where FileKind.of(folder + "/" + name) == .regular {
+      result[name] = try InputFile.contents(folder + "/" + name)
+    }
+    return result
+  }
+
+  /// A second run in the folder of one that goes on is refused before it touches anything, however the folder is spelled.
+  @Test func twoRunsNeverShareAFolder() throws {
+    try withTemporaryFolder { parent in
+      let folder = parent + "/run"
+      do {
+        let run = try create(folder, [("save_every", .integer(3))])
+        _ = try run.epoch()
+        let before = try contents(of: folder)
+        #expect(failure { _ = try create(parent + "/./run/") }.hasPrefix("state: \(parent)/./run/: another run uses this folder"))
+        #expect(failure { _ = try decoderRun(folder, cache: 64 << 20) }.contains("another run uses this folder"))
+        #expect(try contents(of: folder) == before)
+        try run.saveLatest()
+        let saved = try contents(of: folder)
+        let checkpoint = folder + "/checkpoint_latest.safetensors"
+        #expect(failure { _ = try Trainer.resume(checkpoint, dataset: data, context: context) }.hasPrefix("state"))
+        #expect(try contents(of: folder) == saved)
+        // A trainer that only pushes batches may look at it, when it writes elsewhere.
+        let other = try Trainer.resume(checkpoint, dataset: data, context: context, output: parent + "/other")
+        #expect(other.step == 3 && other.folder?.path == parent + "/other")
+        try run.run()
+        #expect(try lines(folder + "/metrics.jsonl").compactMap { $0["epoch"]?.intValue } == [0, 1, 2])
+      }
+      #expect(try !folderEntries(folder).contains("run.lock"))
+      #expect(try Trainer.resume(folder + "/checkpoint_latest.safetensors", dataset: data, context: context).isFinished)
+    }
+  }
+
+  /// A run knows its folder from the root, and is found where it was moved to.
+  @Test func runsAreResumedWhereTheyLie() throws {
+    try withTemporaryFolder { parent in
+      let here = try absolutePath(".")
+      let relative = String(repeating: "../", count: here.split(separator: "/").count) + parent.dropFirst() + "/run"
+      let name = "/checkpoint_latest.safetensors"
+      do {
+        let run = try create(relative)
+        _ = try run.epoch()
+        try run.save(to: parent + "/elsewhere.safetensors")
+      }
+      let settings = try JSON.parse(InputFile.contents(parent + "/run/settings.json"), source: "settings")
+      #expect(settings["output"]?.stringValue == parent + "/run")
+      for path in [parent + "/elsewhere.safetensors", parent + "/run" + name] {
+        #expect(try Trainer.resume(path, dataset: data, context: context).folder?.path == parent + "/run")
+      }
+      #expect(rename(parent + "/run", parent + "/moved") == 0)
+      #expect(try Trainer.resume(parent + "/moved" + name, dataset: data, context: context).folder?.path == parent + "/moved")
+      #expect(FileKind.of(parent + "/run") == .missing)
+    }
+  }
+
+  /// A run that fails before it began leaves nothing, not even the folder that it would have had.
+  @Test func aRunThatDoesNotBeginLeavesNothing() throws {
+    try withTemporaryFolder { parent in
+      let settings = try TinyTraining.settings(output: parent + "/run")
+      #expect(
+        failure { _ = try Trainer.create(start: model, dataset: data, settings: settings, context: context, maxBytes: 1000) }
+          .hasPrefix("outOfMemory"))
+      #expect(try folderEntries(parent).isEmpty)
+    }
+  }
+
+  /// Killed after its first best model, but before its first checkpoint, a run leaves nothing that the next one may be taken for.
+  @Test func theModelOfALostRunGoes() throws {
+    try withTemporaryFolder { folder in
+      do {
+        let lost = try create(folder, [("save_every", .integer(9))])
+        while try !lost.epoch().isBest {}
+        try makeFolder(folder + "/validation")
+        try AtomicFile.write(Array("{}".utf8), to: folder + "/validation/validation.json")
+      }
+      try AtomicFile.write([], to: folder + "/run.lock")  // a killed process cannot remove it
+      #expect(FileKind.of(folder + "/model_best.safetensors") == .regular)
+      let run = try create(folder, [("seed", .string("99"))])
+      #expect(FileKind.of(folder + "/model_best.safetensors") == .missing)
+      #expect(FileKind.of(folder + "/validation/validation.json") == .missing)
+      withExtendedLifetime(run) {}
+    }
+    try withTemporaryFolder { folder in
+      do { try create(folder).run() }
+      try removeFile(folder + "/checkpoint_latest.safetensors")
+      let before = try contents(of: folder)
+      #expect(failure { _ = try create(folder) }.contains("model_final.safetensors is there already"))
+      #expect(try contents(of: folder) == before)
+    }
+  }
+
   /// Every file of a run that was stopped amid an epoch and killed after another equals that of a run that was not.
   @Test func resumedRunHasTheSameFiles() throws {
     try withTemporaryFolder { parent in
       let straight = try create(parent + "/a", [("epochs", .integer(5)), ("save_every", .integer(2))])
       try straight.run()
       let folder = parent + "/b"
-      var run = try create(folder, [("epochs", .integer(5)), ("save_every", .integer(2))])
-      for _ in 0..<3 { _ = try run.epoch() }
-      _ = try run.step()
+      do {
+        let run = try create(folder, [("epochs", .integer(5)), ("save_every", .integer(2))])
+        for _ in 0..<3 { _ = try run.epoch() }
+        _ = try run.step()
+      }
       // As after a kill: epoch 2 is in the metrics, but not in the checkpoint, and a file was being written.
       try AtomicFile.write([1, 2, 3], to: folder + "/model_best.safetensors.tmp-999999999-1")
-      run = try Trainer.resume(folder + "/checkpoint_latest.safetensors", dataset: data, context: context)
-      #expect(run.epoch == 2 && run.step == 6)
-      #expect(try lines(folder + "/metrics.jsonl").count == 2)
-      #expect(try !folderEntries(folder).contains { $0.contains(".tmp-") })
-      _ = try run.epoch()
-      _ = try run.step()
-      try run.saveLatest()
-      run = try Trainer.resume(folder + "/checkpoint_latest.safetensors", dataset: data, context: context)
+      func resumed() throws -> Trainer {
+        try Trainer.resume(folder + "/checkpoint_latest.safetensors", dataset: data, context: context)
+      }
+      do {
+        let run = try resumed()
+        #expect(run.epoch == 2 && run.step == 6)
+        #expect(try lines(folder + "/metrics.jsonl").count == 2)
+        #expect(try !folderEntries(folder).contains { $0.contains(".tmp-") })
+        _ = try run.epoch()
+        _ = try run.step()
+        try run.saveLatest()
+      }
+      let run = try resumed()
       #expect(run.epoch == 3 && run.step == 10)
       try run.run()
       for file in ["model_best.safetensors", "model_final.safetensors"] {

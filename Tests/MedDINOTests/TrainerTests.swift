@@ -68,6 +68,13 @@ import WeightFiles
       #expect(failure { _ = try Trainer.resume(path, dataset: fewer, context: context) }.contains("3 cases, the dataset has 2"))
       let other = try TinyTraining.dataset(like: try TinyModel.segmenter(context, patch: 16))
       #expect(failure { _ = try Trainer.resume(path, dataset: other, context: context) }.contains("another plan"))
+      // The same names, plan and labels: one case has other voxels.
+      let changed = try TinyTraining.dataset(like: model)
+      try TinyTraining.add("case-1", seed: 77, to: changed)
+      #expect(
+        failure { _ = try Trainer.resume(path, dataset: changed, context: context) }
+          .hasSuffix("the run began with another dataset: the case case-1 has other voxels"))
+      #expect(failure { _ = try Trainer.resume(path, dataset: try TinyTraining.dataset(like: model), context: context) }.isEmpty)
       #expect(failure { _ = try Trainer.resume(folder + "/none", dataset: data, context: context) }.hasPrefix("io"))
       try model.save(to: path)
       #expect(failure { _ = try Trainer.resume(path, dataset: data, context: context) }.contains("not a training checkpoint"))

@@ -88,7 +88,7 @@ private let gram = #"""
       for path in [checkpoint, exported] {
         let settings = try small(gram.replacing("PATH", with: path))
         let name = folder + (path == exported ? "/two" : "/three")
-        let second = try Pretrainer(settings, source: source, folder: name, device: device())
+        var second: Pretrainer! = try Pretrainer(settings, source: source, folder: name, device: device())
         let (start, end) = (numbers(second), numbers(first))
         for (key, values) in end where key.hasPrefix("teacher.") {
           let part = key.dropFirst("teacher.".count)
@@ -97,8 +97,10 @@ private let gram = #"""
         }
         try second.run(until: 3)
         #expect(second.trainer.gramUpdates == 1)
+        let reached = numbers(second)
+        second = nil  // which lets the folder go
         let resumed = try Pretrainer(settings, source: source, folder: name, device: device())
-        #expect(numbers(resumed) == numbers(second) && resumed.trainer.gramUpdates == 1)
+        #expect(numbers(resumed) == reached && resumed.trainer.gramUpdates == 1)
         let report = try resumed.step().report
         #expect(report.losses.gram.map { $0 > 0 } == true && report.losses.maskedGram != nil && report.losses.unmaskedGram != nil)
       }
@@ -181,15 +183,68 @@ private let gram = #"""
 
   @Test func cancelledRunsAreSaved() throws {
     try withTemporaryFolder { folder in
-      let run = try Pretrainer(small(), source: noiseSource(), folder: folder, device: device())
+      var run: Pretrainer! = try Pretrainer(small(), source: noiseSource(), folder: folder, device: device())
       let cancellation = Cancellation()
       let error = #expect(throws: MedDINOError.self) {
         try run.run(control: RunControl(cancellation: cancellation)) { report, _ in if report.iteration == 2 { cancellation.request() } }
       }
       #expect(error?.kind == .cancelled)
       #expect(try CheckpointFolder(folder, name: "pretraining").steps() == [2, 3])
+      let reached = numbers(run)
+      run = nil  // which lets the folder go
       let resumed = try Pretrainer(small(), source: noiseSource(), folder: folder, device: device())
-      #expect(resumed.iteration == 3 && numbers(resumed) == numbers(run))
+      #expect(resumed.iteration == 3 && numbers(resumed) == reached)
+    }
+  }
+
+  /// A second run in the folder of one that goes on is refused before it touches anything.
+  @Test func twoRunsNeverShareAFolder() throws {
+    try withTemporaryFolder { folder in
+      let source = try noiseSource(count: 7)
+      func files() throws -> [String: [UInt8]] {
+        let names = try folderEntries(folder).filter { FileKind.of(folder + "/" + $0) == .regular }
+        return Dictionary(uniqueKeysWithValues: try names.map { ($0, try InputFile.contents(folder + "/" + $0)) })
+      }
+      do {
+        let run = try Pretrainer(small(), source: source, folder: folder, device: device())
+        try run.run(until: 3)
+        let before = try files()
+        let other = try small(#"{"train": {"seed": 9}}"#)
+        for settings in [try small(), other] {
+          let error = #expect(throws: MedDINOError.self) { try Pretrainer(settings, source: source, folder: folder, device: device()) }
+          #expect(error?.kind == .state && error?.message.contains("another run uses this folder") == true)
+        }
+        #expect(try files() == before)
+        try run.run()
+      }
+      #expect(try files()["run.lock"] == nil)
+      #expect(try Pretrainer(small(), source: source, folder: folder, device: device()).isFinished)
+    }
+  }
+
+  /// Counters that a damaged checkpoint holds are refused before arithmetic overflows with them.
+  @Test func damagedCountersAreRefused() throws {
+    try withTemporaryFolder { folder in
+      let source = try noiseSource()
+      try Pretrainer(small(), source: source, folder: folder, device: device()).run(until: 1)
+      let path = folder + "/pretraining_0000000001.safetensors"
+      let bytes = try InputFile.contents(path)
+      let size = bytes.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+      let header = String(decoding: bytes[8..<8 + size], as: UTF8.self)
+      let edits = [
+        ("step", 1, "9223372036854775807"), ("step", 1, "7"), ("gram_updates", 0, "9223372036854775807"),
+        ("undefined_in_row", 0, "9223372036854775807"), ("steps", 1, "9223372036854775807"),
+      ]
+      for (key, value, wrong) in edits {
+        var text = header
+        let place = try #require(text.firstRange(of: #"\"\#(key)\": \#(value)"#), "\(key)")
+        text.replaceSubrange(place, with: #"\"\#(key)\": \#(wrong)"#)
+        while text.utf8.count % 64 != 0 { text += " " }
+        let length = (0..<8).map { UInt8(truncatingIfNeeded: text.utf8.count >> (8 * $0)) }
+        try AtomicFile.write(length + Array(text.utf8) + bytes[(8 + size)...], to: path)
+        let error = #expect(throws: MedDINOError.self) { try Pretrainer(small(), source: source, folder: folder, device: device()) }
+        #expect(error?.kind == .format, "\(key) \(wrong): \(String(describing: error))")
+      }
     }
   }
 

@@ -120,9 +120,11 @@ import WeightFiles
       #expect(steps == [2, 2])
       let lines = String(decoding: try InputFile.contents(folder + "/metrics.jsonl"), as: UTF8.self).split(separator: "\n")
       #expect(lines.count == 2)
-      let alone = try Pretrainer(Self.settings(batch: 4, ranks: 1), source: noiseSource(count: 9), folder: folder, device: Self.device())
-      #expect(alone.isResumed && alone.iteration == 2)
-      try alone.run()
+      do {
+        let alone = try Pretrainer(Self.settings(batch: 4, ranks: 1), source: noiseSource(count: 9), folder: folder, device: Self.device())
+        #expect(alone.isResumed && alone.iteration == 2)
+        try alone.run()
+      }
       let again = try ThreadRanks(2).run { ranks in
         let run = try Pretrainer(
           Self.settings(batch: 2, ranks: 2), source: noiseSource(count: 9), folder: folder, device: Self.device(), ranks: ranks)
