@@ -38,4 +38,6 @@ public struct BenchmarkSummary: Equatable, Sendable {
   public var linked = 0
   public var compressed = 0
   public var kept = 0
+  /// A `splits_final.json` that this conversion did not write was there and stays.
+  public var keptSplits = false
 }

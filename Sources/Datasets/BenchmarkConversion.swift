@@ -27,7 +27,11 @@ extension Benchmark {
     summary.testCases = scan.cases.count { $0.part == .test }
     summary.trainingCases = scan.cases.count - summary.testCases
     try conversion.transfer(&summary, control)
-    if let splits { try AtomicFile.write(splits, to: root + "/splits_final.json") }
+    if let splits {
+      try AtomicFile.write(splits, to: root + "/splits_final.json")
+    } else {
+      summary.keptSplits = try conversion.leaveSplits()
+    }
     try LeakNote(benchmark: self, cases: scan.cases).write(to: root)
     try AtomicFile.write(Array((conversion.description.text(indent: 4) + "\n").utf8), to: root + "/dataset.json")
     return summary
@@ -98,13 +102,24 @@ private struct BenchmarkConversion {
     return .object(object)
   }
 
+  private var publishedSplits: [UInt8] {
+    func names(_ part: BenchmarkCase.Part) -> JSON { .array(training.filter { $0.part == part }.map { .string($0.name) }) }
+    return Array((JSON.array([.object(("train", names(.training)), ("val", names(.validation)))]).text(indent: 4) + "\n").utf8)
+  }
+
+  /// Without a split to write: that of an earlier conversion with the published one goes, another one stays. Returns whether one stays.
+  func leaveSplits() throws(MedDINOError) -> Bool {
+    let path = root + "/splits_final.json"
+    guard FileKind.of(path) != .missing else { return false }
+    guard benchmark == .amos22, try InputFile.contents(path) == publishedSplits else { return true }
+    try removeFile(path)
+    return false
+  }
+
   /// The bytes of `splits_final.json`, nil when training is to make its folds.
   /// Throws: `.format` for a file that is no list of splits of these cases.
   func splits() throws(MedDINOError) -> [UInt8]? {
-    if options.publishedSplit {
-      func names(_ part: BenchmarkCase.Part) -> JSON { .array(training.filter { $0.part == part }.map { .string($0.name) }) }
-      return Array((JSON.array([.object(("train", names(.training)), ("val", names(.validation)))]).text(indent: 4) + "\n").utf8)
-    }
+    if options.publishedSplit { return publishedSplits }
     guard let path = options.splits else { return nil }
     let bytes = try InputFile.contents(path, limit: 64 << 20)
     let known = Set(training.map(\.name))

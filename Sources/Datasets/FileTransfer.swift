@@ -3,8 +3,8 @@ internal import Platform
 
 /// Brings one published NIfTI file to its place as `.nii.gz`.
 ///
-/// gzipped content is copied or hard-linked, plain content is compressed, whatever the name says. A target from an earlier run is kept
-/// when it is complete; targets appear whole or not at all.
+/// gzipped content is copied or hard-linked, plain content is compressed, whatever the name says. A target has its source's time: one from
+/// an earlier run is kept when it is complete and the source has not changed since; targets appear whole or not at all.
 struct FileTransfer {
   enum Outcome { case copied, linked, compressed, kept }
   let source: String
@@ -16,10 +16,11 @@ struct FileTransfer {
   /// Throws: `.format` when the source is no NIfTI file, `.io`, `.cancelled`.
   func run(_ control: RunControl?) throws(MedDINOError) -> Outcome {
     let file = try InputFile(source)
+    let stamp = try FileStamp(source)
     let isGzip = try GzipReader.isGzip(file)
     try checkHeader(file, isGzip)
     if FileKind.of(target) != .missing {
-      guard try !isComplete(file, isGzip) else { return .kept }
+      guard try !isComplete(file, isGzip, stamp) else { return .kept }
       // A hard link must not be written through; a copy that is no longer the source's is replaced.
       guard unlink(target) == 0 else { throw .io("\(target): \(systemMessage(errno))") }
     }
@@ -38,6 +39,7 @@ struct FileTransfer {
     }
     try gzip?.finish()
     try output.commit()
+    try stamp.setTime(of: target)
     return isGzip ? .copied : .compressed
   }
 
@@ -75,9 +77,10 @@ struct FileTransfer {
     }
   }
 
-  /// Whether the target holds all of the source: the same size, or for compressed ones the length that gzip ends with.
-  private func isComplete(_ file: InputFile, _ isGzip: Bool) throws(MedDINOError) -> Bool {
+  /// Whether the target holds all of the source: its time and the same size, or for compressed ones the length that gzip ends with.
+  private func isComplete(_ file: InputFile, _ isGzip: Bool, _ stamp: FileStamp) throws(MedDINOError) -> Bool {
     guard FileKind.of(target) == .regular else { throw .io("\(target): in the way, it is not a regular file") }
+    guard try FileStamp(target).hasTime(of: stamp) else { return false }
     let there = try InputFile(target)
     guard !isGzip else { return there.size == file.size }
     guard there.size > 18, try GzipReader.isGzip(there) else { return false }

@@ -41,6 +41,9 @@ struct DatasetCommand: ParsableCommand {
       if done.trainingCases != benchmark.publishedCases, !common.quiet {
         note("note: \(done.trainingCases) labelled cases; \(benchmark.title) was published with \(benchmark.publishedCases)")
       }
+      if done.keptSplits, !common.quiet {
+        note("note: \(done.folder)/splits_final.json was there before and stays; training validates by it")
+      }
       if json { return print(report(done)) }
       if !common.quiet { print(text(done)) }
     }

@@ -1,4 +1,5 @@
 import Datasets
+import Glibc
 import Imaging
 import Platform
 import TestSupport
@@ -38,6 +39,29 @@ struct BenchmarkResumeTests {
       let done = try Benchmark.lits.convert(from: mini.root, to: folder)
       #expect(done.kept == 5 && done.compressed == 1 && done.copied == 1)
       #expect(try InputFile.contents(root + "/imagesTr/liver_0_0000.nii.gz") == whole)
+    }
+  }
+
+  /// Other contents of the same size are other contents, also where they are older.
+  @Test func replacesWhatHasChanged() throws {
+    try withTemporaryFolder { folder in
+      let mini = MiniatureBenchmark(root: folder + "/lits")
+      try mini.lits()
+      let root = try Benchmark.lits.convert(from: mini.root, to: folder).folder
+      func values(_ path: String) throws -> [Double] {
+        let volume = try NIfTI.read(path, in: mini.budget)
+        return (0..<4).map { volume.value($0, 0, 0) }
+      }
+      let (plain, packed) = ("Training Batch 1/volume-0.nii", "media/nas/Training Batch 2/segmentation-10.nii")
+      try mini.volume(plain, seed: 7)
+      try mini.volume(packed, seed: 5, labels: true)
+      let past = timespec(tv_sec: 1_577_836_800, tv_nsec: 5)
+      #expect(utimensat(AT_FDCWD, mini.root + "/" + plain, [past, past], 0) == 0)
+      let done = try Benchmark.lits.convert(from: mini.root, to: folder)
+      #expect(done.compressed == 2 && done.copied == 0 && done.kept == 5)
+      #expect(try values(root + "/imagesTr/liver_0_0000.nii.gz") == values(mini.root + "/" + plain))
+      #expect(try values(root + "/labelsTr/liver_10.nii.gz") == values(mini.root + "/" + packed))
+      #expect(try Benchmark.lits.convert(from: mini.root, to: folder).kept == 7)
     }
   }
 

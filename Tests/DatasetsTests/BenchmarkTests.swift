@@ -53,6 +53,13 @@ struct BenchmarkTests {
       #expect(splits?[0]["val"] == .array([.string("amos_0409")]))
       let error = #expect(throws: MedDINOError.self) { try Benchmark.kits23.convert(from: folder, to: folder, options: options) }
       #expect(error?.kind == .invalid)
+      // Without the option the next conversion takes it away, but nobody else's.
+      #expect(try !Benchmark.amos22.convert(from: folder + "/a", to: folder).keptSplits)
+      #expect(FileKind.of(root + "/splits_final.json") == .missing)
+      let own = Array("[{\"train\": [\"amos_0410\"], \"val\": [\"amos_0001\"]}]".utf8)
+      try AtomicFile.write(own, to: root + "/splits_final.json")
+      #expect(try Benchmark.amos22.convert(from: folder + "/a", to: folder).keptSplits)
+      #expect(try InputFile.contents(root + "/splits_final.json") == own)
     }
   }
 

@@ -118,6 +118,35 @@ import WeightFiles
     }
   }
 
+  /// Labels that were replaced by others of the same size, whose file is older: what validation compares with is theirs.
+  @Test func replacedLabelsAreCopiedAnew() throws {
+    try withTemporaryFolder { folder in
+      let small = try SmallDataset(in: folder)
+      try small.revalue(small.label(1)) { $1 }
+      let copy = try PreparedDataset(run(small, folder).folder).groundTruth("phantom_001")
+      let before = try InputFile.contents(copy)
+      #expect(try FileStamp(copy) == FileStamp(small.label(1)))
+      try small.revalue(small.label(1)) { $0 % 5 == 0 ? 2 : $1 }
+      let past = timespec(tv_sec: 1_577_836_800, tv_nsec: 5)
+      #expect(utimensat(AT_FDCWD, small.label(1), [past, past], 0) == 0)
+      _ = try run(small, folder)
+      let after = try InputFile.contents(copy)
+      #expect(after.count == before.count && after != before)
+      #expect(try after == InputFile.contents(small.label(1)))
+    }
+  }
+
+  /// Splits are looked at before the images are: a broken file leaves no half-planned dataset.
+  @Test func brokenSplitsAreFoundFirst() throws {
+    try withTemporaryFolder { folder in
+      let small = try SmallDataset(in: folder)
+      try AtomicFile.write(Array("[{\"train\": 3}]".utf8), to: small.folder + "/splits_final.json")
+      let error = #expect(throws: MedDINOError.self) { try run(small, folder) }
+      #expect(error?.kind == .format && error?.message.contains("splits_final.json: fold 0: train is missing") == true)
+      #expect(FileKind.of(folder + "/out") == .missing)
+    }
+  }
+
   @Test func cancelledAnywhere() throws {
     try withTemporaryFolder { folder in
       let small = try SmallDataset(in: folder)

@@ -61,6 +61,10 @@ public struct DatasetPlanning: Sendable {
     var report = Report()
     report.cases = dataset.cases.count
     let folder = (output.isEmpty ? "." : output) + "/" + dataset.name
+    // Before the long look at the images, which a broken file would make in vain.
+    for place in [folder, dataset.folder] where FileKind.of(place + "/" + PreparedDataset.splitsName) == .regular {
+      _ = try DatasetSplits(file: place + "/" + PreparedDataset.splitsName)
+    }
     let share = options.verifyOnly || !options.preprocess ? 1.0 : 0.4
     let (fingerprint, survey) = try fingerprint(folder, control.span(0, share), &report)
     guard let fingerprint, survey else { return report }
@@ -157,10 +161,8 @@ public struct DatasetPlanning: Sendable {
   private func splits(_ folder: String) throws(MedDINOError) {
     let path = folder + "/" + PreparedDataset.splitsName
     let own = dataset.folder + "/" + PreparedDataset.splitsName
-    if FileKind.of(path) == .regular {
-      _ = try DatasetSplits(file: path)
-    } else if FileKind.of(own) == .regular {
-      _ = try DatasetSplits(file: own)
+    if FileKind.of(path) == .regular { return }
+    if FileKind.of(own) == .regular {
       try AtomicFile.write(InputFile.contents(own), to: path)
     } else {
       try Self.write(DatasetSplits(cases: dataset.cases.map(\.identifier)).json, path)
@@ -175,11 +177,10 @@ public struct DatasetPlanning: Sendable {
       try control.check()
       let path = "\(target)/\(files.identifier)\(dataset.description.fileEnding)"
       let source = try FileStamp(files.label)
-      if let copy = try? FileStamp(path), copy.size == source.size, (copy.seconds, copy.nanoseconds) >= (source.seconds, source.nanoseconds)
-      {
-        continue
-      }
+      // Labels may be replaced by older ones of the same size, so a copy has the time of what it was made from.
+      if let copy = try? FileStamp(path), copy == source { continue }
       try AtomicFile.copy(files.label, to: path)
+      try source.setTime(of: path)
     }
   }
 
