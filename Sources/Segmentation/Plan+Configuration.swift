@@ -115,32 +115,48 @@ extension Plan {
       guard let text = item.stringValue else { throw .format("normalization_schemes holds something else than names") }
       schemes.append(try NormalizationScheme(className: text))
     }
-    let masks = fields["use_mask_for_norm"]?.arrayValue.map { $0.compactMap(\.boolValue) } ?? schemes.map { _ in false }
+    let given = try Self.value(fields["use_mask_for_norm"], "use_mask_for_norm", "a list of booleans", \.arrayValue)
+    let masks = given?.compactMap(\.boolValue) ?? schemes.map { _ in false }
     guard masks.count == schemes.count else {
       throw .format("use_mask_for_norm has \(masks.count) booleans, expected one per channel: \(schemes.count)")
     }
+    let batch = try Self.value(fields["batch_size"], "batch_size", "a whole number from 1 to 65536", \.intValue) ?? 2
+    guard (1...65536).contains(batch) else { throw .format("batch_size is \(batch), expected a whole number from 1 to 65536") }
     return try Configuration(
       name: name, patchSize: patch, spacing: spacing, normalization: schemes, useMaskForNorm: masks,
       dataResampling: Self.resampling(fields, "data", order: 3), labelResampling: Self.resampling(fields, "seg", order: 1),
-      logitResampling: Self.resampling(fields, "probabilities", order: 1), batchSize: fields["batch_size"]?.intValue ?? 2,
-      batchDice: fields["batch_dice"]?.boolValue ?? true, dataIdentifier: fields["data_identifier"]?.stringValue)
+      logitResampling: Self.resampling(fields, "probabilities", order: 1), batchSize: batch,
+      batchDice: Self.value(fields["batch_dice"], "batch_dice", "true or false", \.boolValue) ?? true,
+      dataIdentifier: Self.value(fields["data_identifier"], "data_identifier", "a folder name", \.stringValue))
+  }
+
+  /// What an entry holds; nil where it is absent or null. Throws: `.format` for one of another type.
+  private static func value<T>(
+    _ json: JSON?, _ key: String, _ expected: String, _ read: (JSON) -> T?
+  ) throws(MedDINOError) -> T? {
+    guard let json, !json.isNull else { return nil }
+    guard let value = read(json) else { throw .format("\(key) is \(json.text().prefix(80)), expected \(expected)") }
+    return value
   }
 
   private static func resampling(_ fields: [String: JSON], _ what: String, order: Int) throws(MedDINOError) -> ResamplingRule {
     let key = "resampling_fn_" + what
-    let function = fields[key]?.stringValue ?? "resample_data_or_seg_to_shape"
+    let function = try value(fields[key], key, "a function's name", \.stringValue) ?? "resample_data_or_seg_to_shape"
     guard function == "resample_data_or_seg_to_shape" else {
       throw .unsupported("\(key) is \"\(function)\", expected \"resample_data_or_seg_to_shape\"")
     }
     var result = ResamplingRule(order: order)
-    guard let arguments = fields[key + "_kwargs"], arguments != .null else { return result }
-    result.order = arguments["order"]?.intValue ?? order
-    result.orderZ = arguments["order_z"]?.intValue ?? 0
-    result.forceSeparateZ = arguments["force_separate_z"]?.boolValue
+    guard let arguments = try value(fields[key + "_kwargs"], key + "_kwargs", "an object", \.objectValue) else { return result }
+    func argument<T>(_ name: String, _ expected: String, _ read: (JSON) -> T?) throws(MedDINOError) -> T? {
+      try value(arguments[name], "\(key)_kwargs: \(name)", expected, read)
+    }
+    result.order = try argument("order", "0, 1 or 3", \.intValue) ?? order
+    result.orderZ = try argument("order_z", "0, 1 or 3", \.intValue) ?? 0
+    result.forceSeparateZ = try argument("force_separate_z", "true, false or null", \.boolValue)
     for value in [result.order, result.orderZ] where ![0, 1, 3].contains(value) {
       throw .unsupported("\(key)_kwargs has the spline order \(value), expected 0, 1 or 3")
     }
-    if let flag = arguments["is_seg"]?.boolValue, flag != (what == "seg") {
+    if let flag = try argument("is_seg", "true or false", \.boolValue), flag != (what == "seg") {
       throw .format("\(key)_kwargs has is_seg \(flag), expected \(!flag)")
     }
     return result

@@ -49,4 +49,20 @@ import Testing
     #expect(message([("[16, 12]", "[16, 99999999999]")]).contains("patch_size"))
     #expect(message([(#""use_mask_for_norm": [false]"#, #""use_mask_for_norm": [false, true]"#)]).contains("has 2 booleans"))
   }
+
+  /// A value of another type is no reason to take the default.
+  @Test func typesAreChecked() throws {
+    for value in [#""8""#, "8.5", "0", "-1", "[8]", "true", "99999999999"] {
+      #expect(message([(#""batch_size": 12"#, #""batch_size": \#(value)"#)]).contains("batch_size is \(value), expected a whole number"))
+    }
+    for value in [#""yes""#, "1"] {
+      #expect(message([(#""batch_dice": true"#, #""batch_dice": \#(value)"#)]).contains("batch_dice is \(value), expected true or false"))
+    }
+    #expect(
+      message([(#""data_identifier": "nnUNetPlans_2d""#, #""data_identifier": 5"#)]).contains("data_identifier is 5, expected a folder"))
+    #expect(message([(#""order": 3"#, #""order": "3""#)]).contains(#"order is "3", expected 0, 1 or 3"#))
+    #expect(message([(#""use_mask_for_norm": [false]"#, #""use_mask_for_norm": "no""#)]).contains("use_mask_for_norm is"))
+    #expect(try testPlan([(#""batch_size": 12"#, #""batch_size": null"#)]).configuration("2d").batchSize == 2)
+    #expect(try testPlan([(#""batch_size": 12"#, #""batch_size": 12.0"#)]).configuration("2d").batchSize == 12)
+  }
 }
