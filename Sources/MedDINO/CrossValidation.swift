@@ -29,9 +29,9 @@ public struct CrossValidation: Sendable {
   /// Gathers the label maps of every run's validation and evaluates them jointly.
   ///
   /// `runs`: folders of runs with whole-volume validations of one dataset. Into `output` go all label maps, `summary.json`, `metrics.csv`,
-  /// `postprocessing.json` and the folder `postprocessed`.
-  /// Throws: `.invalid` naming the run or case: no validation, two datasets, a fold or a case twice, a case that nobody validated; and what
-  /// reading and comparing throw; `.cancelled`.
+  /// `postprocessing.json` and the folder `postprocessed`; label maps of cases that are no longer part of it go.
+  /// Throws: `.invalid` naming the run or case: no validation, two datasets, a fold or a case twice, a case that nobody validated, an
+  /// output that is a run's or holds label maps of other cases; and what reading and comparing throw; `.cancelled`.
   public static func run(
     _ runs: [String], to output: String, options: Options = Options(), context: Context, control: RunControl = RunControl()
   ) throws(MedDINOError) -> CrossValidation {
@@ -52,6 +52,7 @@ public struct CrossValidation: Sendable {
     }
     let prepared = try PreparedDataset(options.dataset ?? records[0].dataset)
     let pairs = try pairs(records, prepared, options)
+    try clear(output, records, prepared, keeping: Set(pairs.map(\.name)))
     try control.begin("gather", from: 0, to: 0.05)
     let gathered = try CasePair.gather(pairs, into: output, control: control)
     var comparison = try EvaluationOptions(prepared.description)
@@ -71,6 +72,30 @@ public struct CrossValidation: Sendable {
     var members: [Model] = []
     for path in models { members.append(try Model.open(path, context: context)) }
     return try Model.combine(members).carrying(search.postprocessing)
+  }
+
+  /// Results among the files of a run would be taken for the run's own, and left label maps for ones of these folds.
+  private static func clear(
+    _ output: String, _ records: [Record], _ prepared: PreparedDataset, keeping names: Set<String>
+  ) throws(MedDINOError) {
+    if let record = records.first(where: { isSameFile(output, $0.run) }) {
+      throw .invalid("output is \(output), the folder of a run (\(record.run)); expected a folder of its own")
+    }
+    for name in ["settings.json", FoldValidation.recordName] where FileKind.of(output + "/" + name) != .missing {
+      throw .invalid("output is \(output), which holds the \(name) of a run; expected a folder of its own")
+    }
+    let ending = prepared.description.fileEnding
+    let known = Set(try folderEntries(prepared.folder + "/" + PreparedDataset.groundTruthName))
+    var old: [String] = []
+    for folder in [output, output + "/postprocessed"] where FileKind.of(folder) == .directory {
+      for name in try folderEntries(folder) where name.hasSuffix(ending) && !names.contains(name) {
+        guard known.contains(name) else {
+          throw .invalid("output holds \(folder)/\(name), no case of \(prepared.folder); expected a folder of its own")
+        }
+        old.append(folder + "/" + name)
+      }
+    }
+    for path in old { try removeFile(path) }
   }
 
   private static func pairs(_ records: [Record], _ prepared: PreparedDataset, _ options: Options) throws(MedDINOError) -> [CasePair] {

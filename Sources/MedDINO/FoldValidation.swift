@@ -75,6 +75,7 @@ public struct FoldValidation: Sendable {
   public static func check(
     _ dataset: TrainingDataset, fold: DatasetSplits.Fold, options: Options = Options()
   ) throws(MedDINOError) {
+    try EvaluationOptions(dataset.description).check()
     _ = try Plan.cases(dataset, fold, options)
   }
 
@@ -143,8 +144,11 @@ extension FoldValidation {
       var cases: [RawDataset.Case] = []
       for identifier in try dataset.split(fold).validation.map(\.identifier) {
         guard let found = files[identifier] else { throw .invalid("raw dataset \(folder): no images of the case \(identifier)") }
-        guard found.images.count == dataset.description.channelNames.count else {
-          throw .invalid("raw dataset \(folder): \(found.images.count) images of \(identifier), the labels' dataset has other channels")
+        // One file may hold all channels.
+        let channels = dataset.description.channelNames.count
+        guard [1, channels].contains(found.images.count) else {
+          throw .invalid(
+            "raw dataset \(folder): \(found.images.count) images of \(identifier), expected \(channels) or one with all channels")
         }
         for path in found.images + [prepared.groundTruth(identifier)] where FileKind.of(path) != .regular {
           throw .io("\(path): missing, expected a file of the case \(identifier)")

@@ -13,7 +13,7 @@ extension Model {
     return try Postprocessing.parse(Array(text.utf8), source: "metadata \"\(Self.postprocessingKey)\"")
   }
 
-  /// The same model with this postprocessing; without steps it carries none.
+  /// The same model with this postprocessing. One without steps says that a search found none that helps.
   /// Throws: `.unsupported` for a backbone, `.invalid` for values that its label maps cannot hold.
   public func carrying(_ postprocessing: Postprocessing) throws(MedDINOError) -> Model {
     guard let task else { throw noDecoder }
@@ -22,7 +22,7 @@ extension Model {
       throw .invalid("postprocessing names the labels \(step.values), the model writes \(known)")
     }
     var metadata = metadata
-    metadata[Self.postprocessingKey] = postprocessing.steps.isEmpty ? nil : JSON.object(JSONObject(postprocessing.entries)).text()
+    metadata[Self.postprocessingKey] = JSON.object(JSONObject(postprocessing.entries)).text()
     return Model(context: context, encoder: encoder, task: task, labels: labels, metadata: metadata, members: members)
   }
 

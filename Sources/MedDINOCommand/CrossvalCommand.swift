@@ -33,7 +33,6 @@ struct CrossvalCommand: ParsableCommand {
         throw MedDINOError.invalid("--precision has an effect only together with --ensemble")
       }
       let stored = try parsePrecision(precision)
-      guard !runs.contains(output) else { throw MedDINOError.invalid("--output is \"\(output)\", the folder of a run") }
       let context = try common.context()
       let control = Terminal.control(quiet: common.quiet)
       var options = CrossValidation.Options()

@@ -114,6 +114,47 @@ import WeightFiles
       }
     }
   }
+  /// A region with the background in it can be planned and learned, but nothing scores it.
+  @Test func regionsWithTheBackground() throws {
+    try expectOne(.description, ["dataset.json", "whole is [0, 1, 2, 3]", "without the background"]) {
+      try $0.describe {
+        $0["labels"] = .object(
+          ("background", .integer(0)), ("whole", .integers([0, 1, 2, 3])), ("some", .integers([2, 3])), ("last", .integer(3)))
+        $0["regions_class_order"] = .integers([1, 2, 3])
+      }
+    }
+  }
+  @Test func endlessSpacing() throws {
+    try expectOne(.spacing, ["case phantom_003", "image", "e+30", "below 1e9"]) {
+      try $0.rewrite($0.image(3), geometry: { $0.spacing[0] = 1e30 })
+      try $0.rewrite($0.label(3), geometry: { $0.spacing[0] = 1e30 })
+    }
+  }
+  @Test func foldersAndPipesInPlaceOfFiles() throws {
+    let found = try problems { small in
+      for path in [small.image(1), small.label(2), small.label(4)] { unlink(path) }
+      try makeFolder(small.image(1))
+      try makeFolder(small.label(2))
+      mkfifo(small.label(4), 0o600)
+    }
+    #expect(found.map(\.kind) == [.missingChannel, .missingLabel, .missingLabel], "\(found)")
+    guard found.count == 3 else { return }
+    #expect(found[0].message.hasSuffix("phantom_001_0000.nii is a folder, expected a file"), "\(found)")
+    #expect(found[1].message.hasSuffix("phantom_002.nii is a folder, expected a file"), "\(found)")
+    #expect(found[2].message.hasSuffix("phantom_004.nii is a device or pipe, expected a file"), "\(found)")
+  }
+  /// There is foreground, but only where the image is 0, which training never sees.
+  @Test func foregroundInTheMargin() throws {
+    let error = #expect(throws: MedDINOError.self) {
+      try problems { small in
+        for index in 0..<5 {
+          try small.revalue(small.image(index)) { place, value in place % 24 < 12 ? 0 : value == 0 ? 1 : value }
+          try small.revalue(small.label(index)) { place, _ in place % 24 < 6 ? 1 : 0 }
+        }
+      }
+    }
+    #expect(error?.kind == .invalid && error?.message.contains("no case has foreground where its image is not 0") == true)
+  }
   @Test func severalAtOnce() throws {
     let found = try problems { small in
       unlink(small.label(0))

@@ -50,6 +50,20 @@ private func sameBits(_ a: TrainingBatch, _ b: TrainingBatch) -> Bool {
   #expect(failures.withLock { $0 } == 0 && sameBits(batch, expected[3]))
 }
 
+@Test(arguments: [77, 5, -2]) func labelsThatNoPreparedCaseHoldsNameTheCase(_ value: Int) throws {
+  let scheme = try plainScheme()
+  let broken = try SyntheticCase("broken", shape: [1, 4, 60, 50], scheme: scheme) { _, row, _ in
+    row % 2 == 0 ? value : 1
+  } value: { channel, slice, row, column in
+    Float(channel + slice + row + column)
+  }
+  let maker = try BatchMaker(
+    .training, cases: [broken], configuration: configuration([32, 32]), scheme: scheme, seed: 1, in: MemoryBudget())
+  let error = #expect(throws: MedDINOError.self) { try maker.make(step: 0) }
+  #expect(
+    error?.kind == .format && error?.message.hasPrefix("case broken: its prepared labels hold the value \(value), expected 0 to") == true)
+}
+
 @Test func validationShowsThePatchAsItIs() throws {
   let scheme = try plainScheme()
   let source = try cases(scheme)

@@ -187,6 +187,15 @@ struct EvaluationTests {
       _ = try labels(model, options)
       Issue.record("a model without postprocessing applied one")
     } catch { #expect(error.kind == .state) }
+    // A search that found nothing is a result too.
+    try withTemporaryFolder { folder in
+      try model.carrying(Postprocessing()).save(to: folder + "/m.safetensors")
+      let empty = try Model.open(folder + "/m.safetensors", context: context)
+      #expect(try empty.postprocessing() == Postprocessing())
+      let (a, b) = (try labels(model, RunOptions()).0, try labels(empty, options).0)
+      let same = try LabelPairs(reference: a, prediction: b, pool: context.pool, in: context.budget)
+      #expect(same.entries.allSatisfy { $0.reference == $0.prediction })
+    }
     options.segmentation.labelSubset = [1]
     do throws(MedDINOError) {
       _ = try labels(carrying, options)

@@ -90,6 +90,23 @@ import WeightFiles
     #expect(FileKind.of(folder + "/x") == .missing)
     var partial = CrossValidation.Options()
     partial.allowsMissing = true
+    func target(_ output: String) -> String {
+      failure { _ = try CrossValidation.run([runs[0]], to: output, options: partial, context: context) }
+    }
+    // Into a run, however it is spelled: nothing of it changes.
+    let summary = try InputFile.contents(runs[0] + "/validation/summary.json")
+    for output in [runs[0], runs[0] + "/", runs[0] + "/../run0", runs[0] + "/validation", runs[1]] {
+      #expect(target(output).contains("of a run"), "\(output)")
+    }
+    #expect(try InputFile.contents(runs[0] + "/validation/summary.json") == summary)
+    #expect(FileKind.of(runs[0] + "/summary.json") == .missing)
+    // A folder that is used again loses the label maps of folds that are no longer in it.
+    #expect(target(folder + "/cv").isEmpty)
+    for place in ["/cv", "/cv/postprocessed"] {
+      #expect(try folderEntries(folder + place).filter { $0.hasSuffix(".nii") }.count == 1)
+    }
+    try AtomicFile.write([1], to: folder + "/cv/stranger.nii")
+    #expect(target(folder + "/cv").contains("cv/stranger.nii, no case of"))
     #expect(
       try CrossValidation.run(Array(runs.prefix(2)), to: folder + "/x", options: partial, context: context).evaluation.cases.count == 2)
 
@@ -101,6 +118,45 @@ import WeightFiles
     #expect(failure { _ = try FoldValidation.run(folder, dataset: data, context: context) }.contains("no settings.json"))
     let memory = try TrainingDataset(like: Model.open(runs[0] + "/model_final.safetensors", context: context))
     #expect(failure { _ = try FoldValidation.run(runs[0], dataset: memory, context: context) }.hasPrefix("state"))
+  }
+
+  /// All channels in one file, which planning reads too, are no missing files.
+  @Test func channelsInOneFile() throws {
+    try withTemporaryFolder { folder in
+      var phantom = PhantomOptions.fixed(matrix: 28, slices: 3, spacing: 13, sliceSpacing: 50, seed: 3)
+      (phantom.cases, phantom.testCases, phantom.labelCount, phantom.missingChance, phantom.fileEnding) = (5, 0, 2, 0, ".nii")
+      let raw = try Phantom.writeDataset(to: folder + "/raw", options: phantom, in: context.budget)
+      for name in try folderEntries(raw + "/imagesTr") {
+        let image = try NIfTI.read(raw + "/imagesTr/" + name, in: context.budget)
+        let both = try Volume(allocating: .float32, channels: 2, geometry: image.geometry, in: context.budget)
+        let (out, d) = (both.mutableBase.assumingMemoryBound(to: Float.self), image.geometry.dims)
+        for index in 0..<image.geometry.voxelCount {
+          let value = Float(image.value(index % d[0], index / d[0] % d[1], index / (d[0] * d[1])))
+          (out[index], out[image.geometry.voxelCount + index]) = (value, 40 - value / 2)
+        }
+        try NIfTI.write(both, to: raw + "/imagesTr/" + name)
+      }
+      let path = raw + "/dataset.json"
+      var object = try JSON.parse(InputFile.contents(path), source: path).objectValue ?? JSONObject()
+      object["channel_names"] = .object(("0", .string("CT")), ("1", .string("T1")))
+      try AtomicFile.write(Array(JSON.object(object).text().utf8), to: path)
+      var options = DatasetPreparation.Options()
+      (options.upscale, options.samples, options.jobs) = (32, 50_000, 1)
+      let report = try DatasetPreparation.run(raw, to: folder + "/pre", options: options, context: context)
+      #expect(report.problems.isEmpty, "\(report.problems)")
+      let data = try TrainingDataset(report.folder, context: context)
+      var encoder = TinyModel.encoder.objectValue ?? JSONObject()
+      encoder["in_chans"] = .integer(2)
+      let changes: [(String, JSON)] = [("encoder", .object(encoder)), ("taps", .integers([0, 1])), ("epochs", .integer(1))]
+      let trainer = try Trainer.create(
+        start: nil, dataset: data, settings: try TinyTraining.settings(changes, output: folder + "/run"), context: context)
+      try trainer.run()
+      #expect(failure { try FoldValidation.check(data, fold: .number(0)) }.isEmpty)
+      let found = try trainer.validateVolumes(data)
+      #expect(found.evaluation.cases.count == 1)
+      let written = try NIfTI.read("\(folder)/run/validation/\(found.evaluation.cases[0].name)", in: context.budget)
+      #expect(written.channels == 1 && written.geometry.dims == [28, 28, 3])
+    }
   }
 
   /// Without validation batches there is no best model: the final one is validated, unless the best is asked for.

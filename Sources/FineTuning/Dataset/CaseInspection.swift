@@ -36,6 +36,9 @@ struct CaseInspection {
     let labels = FileKind.of(files.label) == .regular ? try read(files.label, budget, control) : nil
     try control.update(0.6)
     guard images.count == files.images.count, let first = images.first else { return }
+    if !first.geometry.spacing.allSatisfy(DatasetFingerprint.isSpacing) {
+      problem(.spacing, "the image has a spacing of \(first.geometry.spacing) mm (x, y, z), expected lengths above 0 and below 1e9")
+    }
     checkChannels(images)
     if let labels { compare(labels, with: first, "labels", "the image") }
     if let labels, try checkLabels(labels, budget, control), problems.isEmpty {
@@ -64,9 +67,7 @@ struct CaseInspection {
   /// Files that are not there.
   private mutating func checkFiles() {
     let names = dataset.description.channelNames
-    for path in files.images where FileKind.of(path) != .regular {
-      problem(.missingChannel, "channel file \(path) is missing")
-    }
+    for path in files.images { if let fault = Self.fault(path) { problem(.missingChannel, "channel file \(path) \(fault)") } }
     if files.images.isEmpty {
       problem(.missingChannel, "no channel file, expected \(files.identifier)_0000\(dataset.description.fileEnding) in imagesTr")
     } else if files.images.count > 1, files.images.count < names.count {
@@ -77,7 +78,17 @@ struct CaseInspection {
       problem(
         .missingChannel, "\(files.images.count) channel files, dataset.json declares \(names.count): \(names.joined(separator: ", "))")
     }
-    if FileKind.of(files.label) != .regular { problem(.missingLabel, "label file \(files.label) is missing") }
+    if let fault = Self.fault(files.label) { problem(.missingLabel, "label file \(files.label) \(fault)") }
+  }
+
+  /// What is wrong with a path that should be a file's; nil for a file.
+  private static func fault(_ path: String) -> String? {
+    switch FileKind.of(path) {
+    case .regular: nil
+    case .missing: "is missing"
+    case .directory: "is a folder, expected a file"
+    case .other: "is a device or pipe, expected a file"
+    }
   }
 
   private func missingNumbers() -> String {

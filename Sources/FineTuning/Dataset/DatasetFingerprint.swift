@@ -56,11 +56,14 @@ public struct DatasetFingerprint: Equatable, Sendable {
         }))
   }
 
+  /// Whether a distance of voxels can be planned with. Units: mm.
+  static func isSpacing(_ value: Double) -> Bool { value > 0 && value < 1e9 }
+
   /// Throws: `.format` naming the key that is missing or wrong.
   public init(_ json: JSON) throws(MedDINOError) {
     func rows(_ key: String) throws(MedDINOError) -> [[Double]] {
       let rows = (json[key]?.arrayValue ?? []).map { ($0.arrayValue ?? []).compactMap(\.doubleValue) }
-      guard !rows.isEmpty, rows.allSatisfy({ $0.count == 3 && $0.allSatisfy { $0 > 0 && $0 < 1e9 } }) else {
+      guard !rows.isEmpty, rows.allSatisfy({ $0.count == 3 && $0.allSatisfy(Self.isSpacing) }) else {
         throw .format("\(key) is missing or not a list of three positive numbers per case")
       }
       return rows

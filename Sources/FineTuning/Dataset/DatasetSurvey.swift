@@ -83,6 +83,13 @@ public struct DatasetSurvey: Sendable {
   private static func general(_ dataset: RawDataset, _ cases: [Found]) -> [DatasetProblem] {
     let description = dataset.description
     var result = dataset.missingKeys.map { DatasetProblem(.description, "dataset.json: the key \($0) is missing") }
+    for region in dataset.scheme.foreground where region.values.contains(0) {
+      result.append(
+        DatasetProblem(
+          .description,
+          "dataset.json: labels: \(region.name) is \(region.values), which no evaluation scores; expected labels above 0, "
+            + "without the background"))
+    }
     if let declared = description.trainingCases, declared != dataset.cases.count {
       result.append(
         DatasetProblem(.trainingCount, "dataset.json: numTraining is \(declared), found \(dataset.cases.count) training cases"))

@@ -141,7 +141,9 @@ extension FingerprintExtraction {
     let cases = entries.withLock { $0 }
     var intensities: [DatasetFingerprint.Intensities] = []
     for (channel, histogram) in histograms.enumerated() {
-      guard histogram.total > 0 else { throw .invalid("no case has foreground: the labels hold nothing above 0") }
+      guard histogram.total > 0 else {
+        throw .invalid("no case has foreground where its image is not 0: what the labels mark lies in the margin that is cropped away")
+      }
       let samples = try histogram.samples(Self.ranks(histogram.total))
       let values = Self.percentiles.enumerated().map { index, part in
         let place = Double(histogram.total - 1) * part

@@ -24,6 +24,7 @@ public struct BatchMaker: Sendable {
   public let items: Range<Int>
   /// Channels whose pixels outside the nonzero mask are set to 0; empty when none is.
   private let masked: [Bool]
+  private let largestLabel: Int
   private let budget: MemoryBudget
 
   public var batchSize: Int { sampler.batchSize }
@@ -64,6 +65,7 @@ public struct BatchMaker: Sendable {
     let any = isTraining && uses.contains(true)
     masked = any ? (augmentation.masksOnlyMaskedChannels ? uses : uses.map { _ in true }) : []
     targets = TargetEncoding(scheme)
+    largestLabel = scheme.ignoreLabel ?? scheme.allLabels.count - 1
     self.role = role
     self.cases = cases
     self.augmentation = augmentation
@@ -106,7 +108,15 @@ public struct BatchMaker: Sendable {
     } catch { throw error.within("case \(source.identifier)") }
     if !masked.isEmpty { try TargetEncoding.maskImage(image, labels: labels, channels: masked) }
     try TargetEncoding.removeOutside(labels)
+    try check(labels, of: source)
     if targets.regions != nil { try targets.encode(labels, into: target) }
+  }
+
+  /// Labels that a prepared file should not hold. Throws: `.format`.
+  private func check(_ labels: Tensor, of source: any TrainingCase) throws(MedDINOError) {
+    let values = labels.elements(Int16.self)
+    guard let wrong = values.first(where: { $0 < 0 || Int($0) > largestLabel }) else { return withExtendedLifetime(labels) {} }
+    throw .format("case \(source.identifier): its prepared labels hold the value \(wrong), expected 0 to \(largestLabel)")
   }
 
   /// Reads the box; without rotation and zoom only its middle, which is all that would remain of it.
