@@ -105,7 +105,7 @@ struct FinetuneCommand: ParsableCommand {
     }
     let trainer = try trainer(start, data, settings, context, control)
     if !volumes.noValidation { try FoldValidation.check(data, fold: trainer.fold, options: choice) }
-    if !common.quiet, ranks.isRoot { try describe(data, trainer, settings) }
+    if !common.quiet, ranks.isRoot { try describe(data, trainer) }
     try run(trainer, control)
     let output = try folder(settings)
     return {
@@ -118,12 +118,12 @@ struct FinetuneCommand: ParsableCommand {
     }
   }
 
-  private func describe(_ data: TrainingDataset, _ trainer: Trainer, _ settings: RunSettings) throws {
+  private func describe(_ data: TrainingDataset, _ trainer: Trainer) throws {
     let (folds, ranks) = (try data.foldCount, trainer.context.ranks)
     if case .number(let number) = trainer.fold, number >= folds {
       note("fold \(number) is none of the \(folds) in splits_final.json: four fifths of the cases, drawn at random, train")
     }
-    note("\(data.identifiers.count) cases, plan \(data.configuration.name), \(trainer.settings.recipe.name), fold \(settings.fold)")
+    note("\(data.identifiers.count) cases, plan \(data.configuration.name), \(trainer.settings.recipe.name), fold \(trainer.fold)")
     if !ranks.isSolo {
       note("\(ranks.size) processes share every batch; threads of the first: \(trainer.context.pool.width)")
     }

@@ -43,13 +43,8 @@ struct CommonOptions: ParsableArguments {
 
 /// "8G", "500M", "1000" in bytes. Throws: `.invalid`.
 func byteCount(_ text: String, _ option: String = "--max-memory") throws -> Int {
-  let units: [(Character, Int)] = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)]
-  let unit = units.first { text.uppercased().last == $0.0 }
-  let digits = unit == nil ? text : String(text.dropLast())
-  guard let value = Double(digits), value > 0, value * Double(unit?.1 ?? 1) < 9e18 else {
-    throw MedDINOError.invalid("\(option) is \"\(text)\", expected a size such as 8G")
-  }
-  return Int(value * Double(unit?.1 ?? 1))
+  guard let bytes = byteSize(text) else { throw MedDINOError.invalid("\(option) is \"\(text)\", expected a size such as 8G") }
+  return bytes
 }
 
 extension ParsableCommand {

@@ -109,12 +109,16 @@ holds "--raw is named" grep -q 'nowhere: no such folder.*--raw' err.txt
 check "cross-validation lacks folds" 2 "$meddino" crossval run0 -o cv
 holds "it names a case" grep -q 'case phantom_00. and 3 more .* no run has validated it' err.txt
 check "two of five folds" 0 "$meddino" finetune $set --config tiny.json -o run1 --fold 1 --quiet
+check "a finished fold 1 resumes to nothing" 0 "$meddino" finetune $set -o run1 --resume --no-validation
+holds "its fold is named" grep -q ', fold 1$' err.txt
 check "validate the best model" 0 "$meddino" finetune $set -o run0 --validate-only --quiet
 check "cross-validation of two folds" 0 "$meddino" crossval run0 run1 -o cv --partial --ensemble both.safetensors --json
 holds "all label maps are gathered" test "$(ls cv/*.nii.gz | wc -l)" = 2
 holds "cross-validation searches postprocessing" test -s cv/postprocessing.json -a -s cv/postprocessed/summary.json
 check "the ensemble" 0 "$meddino" info both.safetensors --verify --json
 holds "it has two members" grep -q '"members": 2' out.txt
+check "cross-validation into a run" 2 "$meddino" crossval run0 run1 -o run0/ --partial
+holds "it is said to be a run" grep -q 'the folder of a run' err.txt
 check "one fold twice" 2 "$meddino" crossval run0 run0 -o cv2 --partial
 check "decoder on kept features" 0 "$meddino" finetune $set --config tiny.json -o kept --adapt decoder --no-augmentation --feature-cache 16M --no-validation
 check "decoder on fresh features" 0 "$meddino" finetune $set --config tiny.json -o plain --adapt decoder --no-augmentation --no-validation

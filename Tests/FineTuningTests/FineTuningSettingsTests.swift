@@ -18,6 +18,18 @@ struct FineTuningSettingsTests {
     }
   }
 
+  @Test func sizesAndSeedsAsTheCommandLineHasThem() throws {
+    let rest = #""adapt": "decoder", "augmentation": false"#
+    #expect(try settings(#"{"feature_cache": "20G", \#(rest)}"#).featureCacheBytes == 20 << 30)
+    #expect(try settings(#"{"feature_cache": 4096, \#(rest)}"#).featureCacheBytes == 4096)
+    for value in [#""20Q""#, #""G""#, "true", "1.5"] {
+      let error = #expect(throws: MedDINOError.self) { try settings(#"{"feature_cache": \#(value), \#(rest)}"#) }
+      #expect(error?.message.contains("feature_cache is \(value)") == true)
+    }
+    let error = #expect(throws: MedDINOError.self) { try settings(#"{"seed": 18446744073709551615}"#) }
+    #expect(error?.kind == .invalid && error?.message.contains("2^64 - 1 as text") == true)
+  }
+
   /// Training mirrors the axes that the model then mirrors.
   @Test func mirroringFollowsTheStartUnlessItIsSaid() throws {
     let plain = try settings("{}")

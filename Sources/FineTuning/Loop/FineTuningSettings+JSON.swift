@@ -48,7 +48,8 @@ extension FineTuningSettings {
     try reader.flag("recompute") { recompute = $0 }
     if let value = reader.value("seed") {
       guard let number = value.stringValue.flatMap({ UInt64($0) }) ?? value.intValue.flatMap({ UInt64(exactly: $0) }) else {
-        throw .invalid("seed is \(value.text()), expected a whole number of at least 0")
+        // JSON numbers of 2^63 and more are read as floating point, which no longer tells one from the next.
+        throw .invalid("seed is \(value.text()), expected a whole number of 0 to 2^63 - 1, or one to 2^64 - 1 as text")
       }
       seed = number
     }
@@ -57,7 +58,12 @@ extension FineTuningSettings {
     try reader.integer("patience") { options.patience = $0 }
     patience = options.patience
     timeBudget = try reader.number("time_budget")
-    try reader.integer("feature_cache") { featureCacheBytes = $0 }
+    if let value = reader.value("feature_cache") {
+      guard let bytes = value.intValue ?? value.stringValue.flatMap(byteSize) else {
+        throw .invalid("feature_cache is \(value.text()), expected bytes, or a size as \"20G\"")
+      }
+      featureCacheBytes = bytes
+    }
     try reader.finish()
     try validate()
   }
