@@ -44,6 +44,8 @@ public final class PretrainingTrainer: @unchecked Sendable {
   public var step: Int { pretrainer.iteration }
   public var epoch: Int { pretrainer.iteration / settings.run.epochLength }
   public var isFinished: Bool { pretrainer.isFinished }
+  /// The same for any thread: false while a call runs.
+  public var hasEnded: Bool { (try? exclusively { isFinished }) ?? false }
 
   func exclusively<T>(_ body: () throws(MedDINOError) -> T) throws(MedDINOError) -> T { try exclusion.run(body) }
 

@@ -48,6 +48,8 @@ public final class Trainer: @unchecked Sendable {
   public var step: Int { tuner.step }
   public var epoch: Int { tuner.epoch }
   public var isFinished: Bool { tuner.isFinished }
+  /// `isFinished` for any thread: false while a call runs.
+  public var hasEnded: Bool { (try? exclusively { isFinished }) ?? false }
   /// Moving average of the mean Dice, and the best so far; NaN before the first validation of an epoch.
   public var movingDice: Double { tuner.movingDice }
   public var bestMovingDice: Double { tuner.bestMovingDice }

@@ -145,6 +145,14 @@ private func measured(
   }
 }
 
+@c @implementation public func meddino_trainer_finished(_ trainer: OpaquePointer?) -> Int32 {
+  switch existing(trainer, TrainerHandle.self)?.kind {
+  case .fineTuning(let trainer): trainer.hasEnded ? 1 : 0
+  case .pretraining(let trainer): trainer.hasEnded ? 1 : 0
+  case nil: 0
+  }
+}
+
 @c @implementation public func meddino_trainer_run_async(_ trainer: OpaquePointer?, _ out: UnsafeMutablePointer<OpaquePointer?>?)
   -> meddino_status
 {

@@ -83,12 +83,14 @@ static void training(const meddino::Context &context, const meddino::Model &mode
   CHECK(trainer.epoch().step == 2);
   trainer.save(folder + "/hpp_run.safetensors");
   const meddino_metrics second = trainer.epoch();
-  CHECK(second.finished == 1 && second.epoch == 1);
+  CHECK(second.finished == 1 && second.epoch == 1 && trainer.finished());
   CHECK(code_of([&] { trainer.step(); }) == MEDDINO_E_STATE);  // and not the old exception
   CHECK(trainer.validate().validation_loss > 0 && trainer.validate().finished == 1);
   options.settings.clear();
   meddino::Trainer resumed = meddino::Trainer::resume(context, folder + "/hpp_run.safetensors", &cases, options);
+  CHECK(!resumed.finished());
   CHECK(resumed.epoch().loss == second.loss);
+  CHECK(resumed.finished());
   const std::vector<float> pixels(2 * 32 * 32, 0.5f);
   const std::vector<std::int64_t> targets(2 * 32 * 32, 1);
   options.settings = "{\"epochs\": 1}";

@@ -39,6 +39,7 @@ static void learns(void) {
   CHECK(memcmp(before, c.labels, c.count) != 0);
   memcpy(before, c.labels, c.count);
   /* The end is the end. */
+  CHECK(meddino_trainer_finished(trainer) == 1 && meddino_trainer_finished(NULL) == 0);
   FAILS_NAMING(MEDDINO_E_STATE, "finished", meddino_trainer_step(trainer, NULL));
   m = tiny_metrics();
   FAILS_NAMING(MEDDINO_E_STATE, "finished", meddino_trainer_epoch(trainer, &m));

@@ -38,6 +38,10 @@ def datasets(context, model):
     check(len(cases) == 2 and cases.identifiers == ["a", "b"])
     cases.add("b", [array[::-1]], values.astype(np.int64)[::-1], spacing=(0.9, 0.9, 3))  # replaced; strides of any kind
     check(cases.identifiers == ["a", "b"])
+    # C would cut a text at a NUL: "a" would be replaced, "x" written.
+    raises(ValueError, lambda: cases.add("a\0b", array, labels_of(array)), "NUL")
+    raises(ValueError, lambda: model.save(os.path.join(FOLDER, "x\0y")), "NUL")
+    check(cases.identifiers == ["a", "b"] and not os.path.exists(os.path.join(FOLDER, "x")))
     values[0, 0, 0] = 9
     raises(meddino.Error, lambda: cases.add("c", array, values), "value 9", meddino.E_INVALID)
     raises(meddino.Error, lambda: cases.add("c", array, labels_of(array)[:1]), "labels", meddino.E_SHAPE)
@@ -92,6 +96,10 @@ def training(context, model):
     resumed = meddino.Trainer.resume(context, os.path.join(FOLDER, "run.safetensors"), cases)
     rest = list(resumed.epochs())
     check(len(rest) == 1 and rest[0]._replace(seconds=0) == seen[1]._replace(seconds=0))
+    # A finished run that is resumed has no epoch left, and knows it.
+    resumed.save(os.path.join(FOLDER, "end.safetensors"))
+    ended = meddino.Trainer.resume(context, os.path.join(FOLDER, "end.safetensors"), cases)
+    check(ended.finished and list(ended.epochs()) == [] and list(ended.steps(1)) == [])
     resumed.export().save(os.path.join(FOLDER, "resumed.safetensors"))
     with open(os.path.join(FOLDER, "whole.safetensors"), "rb") as one, open(os.path.join(FOLDER, "resumed.safetensors"), "rb") as other:
         check(one.read() == other.read())
@@ -110,6 +118,8 @@ def batches(context, model):
         for values in (targets, targets[:, None].astype(np.uint8), np.repeat(targets, 2, axis=2)[:, :, ::2].astype(np.float32)):
             losses.append(meddino.Trainer(context, model, None, SETTINGS).step_batch(form, values).loss)
     check(len(set(losses)) == 1)
+    halves = [meddino.Trainer(context, model, None, SETTINGS).step_batch(images, form(targets > 0)).loss for form in (np.asarray, np.uint8)]
+    check(halves[0] == halves[1])  # truth values are labels too
     trainer = meddino.Trainer(context, model, None, SETTINGS)
     many = [trainer.step_batch(images, targets).loss for _ in range(3)]
     check(many[2] < many[0] and trainer.epoch().epoch == 0)
@@ -131,7 +141,7 @@ def jobs(context, model):
     job = trainer.run_async()
     check(job.result() is trainer and job.progress == 1)
     raises(meddino.Error, lambda: job.report, "training", meddino.E_STATE)
-    check(trainer.validate().finished)
+    check(trainer.finished and list(trainer.epochs()) == [] and trainer.validate().finished)
 
     def stop(fraction, stage):
         if stage == "train":

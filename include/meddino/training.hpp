@@ -221,6 +221,8 @@ class Trainer {
     check(meddino_trainer_validate(handle_.get(), &m));
     return m;
   }
+  /// Whether no epoch is left, also of a resumed run or after a job; false while a job is at work.
+  bool finished() const noexcept { return meddino_trainer_finished(handle_.get()) != 0; }
   /// Every epoch that is left, on a thread of its own. Other calls fail until the job has ended.
   Job run_async() {
     Job job;

@@ -33,6 +33,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "dataset_add_cases": (_I, [_P, ctypes.c_int64, _P, _P, _P]), "dataset_count": (_Z, [_P]), "dataset_case": (_S, [_P, _Z]),
     "dataset_release": (None, [_P]), "trainer_create": (_I, [_P, _P, _P, _P, _P]), "trainer_estimate": (_I, [_P, _P, _P, _P, _P]),
     "trainer_step": (_I, [_P, _P]), "trainer_step_batch": (_I, [_P, _P, _P, _P]), "trainer_epoch": (_I, [_P, _P]), "trainer_validate": (_I, [_P, _P]),
+    "trainer_finished": (ctypes.c_int32, [_P]),
     "trainer_run_async": (_I, [_P, _P]), "trainer_save": (_I, [_P, _S]), "trainer_resume": (_I, [_P, _S, _P, _P, _P]),
     "trainer_export": (_I, [_P, _P]), "trainer_release": (None, [_P]),
     "slice_options_init": (None, [_P, _Z]), "dataset_open_slices": (_I, [_P, _S, _P, _P]),

@@ -12,7 +12,7 @@ from ._callbacks import guarded
 from ._library import Library
 from ._runs import Watched
 from ._structs import DTYPES, _SliceFn, _Tensor, _TrainOptions, _Volume
-from ._types import Array, Progress
+from ._types import Array, Progress, c_text
 from .contexts import Cancel
 from .volumes import Volume, view
 
@@ -27,7 +27,7 @@ class TrainRun(Watched):
                  cancel: Optional[Cancel], stage: int = 0, gram_teacher: "Optional[Model]" = None) -> None:
         super().__init__(library, _TrainOptions(), "train_options_init", progress, cancel)
         if settings is not None:
-            self.c.settings_json = (settings if isinstance(settings, str) else json.dumps(settings)).encode()
+            self.c.settings_json = c_text(settings if isinstance(settings, str) else json.dumps(settings), "settings")
         self.c.max_bytes = max_bytes or 0
         self.c.objective = stage
         self.c.gram_teacher = None if gram_teacher is None else gram_teacher._get()
@@ -56,6 +56,8 @@ def tensor(array: Any, name: str) -> _Tensor:
     """A view of the array's own memory, which it keeps alive."""
     if not isinstance(array, np.ndarray):
         raise TypeError("%s: expected a numpy array, got %s" % (name, type(array).__name__))
+    if array.dtype == np.bool_:
+        array = array.view(np.uint8)
     if array.dtype.name not in DTYPES or not array.dtype.isnative:
         raise TypeError("%s: dtype %s is not supported, expected one of %s" % (name, array.dtype, ", ".join(sorted(DTYPES))))
     if not 1 <= array.ndim <= 8:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from typing import Any, Callable, List, Mapping, Optional, Sequence, Union
 
 from ._handles import Handle, text
 from ._library import Library
 from ._structs import _SliceOptions
-from ._types import Array, Path, Progress
+from ._types import Array, Path, Progress, c_path, c_text
 from ._training_runs import SliceSource, TrainRun
 from .contexts import Cancel, Context
 from .models import Model
@@ -38,14 +37,14 @@ class Dataset(Handle):
                 max_bytes: Optional[int] = None, progress: Optional[Progress] = None, cancel: Optional[Cancel] = None) -> None:
         """Checks a raw nnU-Net folder and prepares it under `prepared`/<its name>. settings: {"upscale": 896, ...} or their JSON text."""
         run = TrainRun(context._library, settings, max_bytes, progress, cancel)
-        run.check(context._library.dataset_prepare(context._get(), os.fsencode(raw), os.fsencode(prepared), run.reference()))
+        run.check(context._library.dataset_prepare(context._get(), c_path(raw), c_path(prepared), run.reference()))
 
     @classmethod
     def open(cls, context: Context, folder: Path, configuration: Optional[str] = None) -> "Dataset":
         """Opens a prepared folder. configuration: needed where several are prepared."""
         dataset = cls(context._library, context._live())
-        name = None if configuration is None else configuration.encode()
-        dataset._library.check(dataset._library.dataset_open(context._get(), os.fsencode(folder), name, dataset._out()))
+        name = None if configuration is None else c_text(configuration, "configuration")
+        dataset._library.check(dataset._library.dataset_open(context._get(), c_path(folder), name, dataset._out()))
         return dataset
 
     @classmethod
@@ -60,7 +59,7 @@ class Dataset(Handle):
         """Slices to pretrain on: a folder of shards that `meddino curate` made. skip_damaged: pass over what is damaged, and log it."""
         dataset = cls(context._library, context._live())
         options = _slice_options(dataset._library, skip_damaged=skip_damaged)
-        dataset._library.check(dataset._library.dataset_open_slices(context._get(), os.fsencode(folder), ctypes.byref(options), dataset._out()))
+        dataset._library.check(dataset._library.dataset_open_slices(context._get(), c_path(folder), ctypes.byref(options), dataset._out()))
         return dataset
 
     @classmethod
@@ -90,7 +89,7 @@ class Dataset(Handle):
             raise ValueError("no channel given, expected at least one")
         pointers, each = views(self._library, channels)
         run = TrainRun(self._library, None, max_bytes, progress, cancel)
-        run.check(self._library.dataset_add(self._get(), identifier.encode(), pointers, len(each), ctypes.byref(target), run.reference()))
+        run.check(self._library.dataset_add(self._get(), c_text(identifier, "identifier"), pointers, len(each), ctypes.byref(target), run.reference()))
 
     def __len__(self) -> int:
         return int(self._library.dataset_count(self._get()))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from typing import Any, Optional, Sequence, Tuple, Union
 
 from ._handles import Handle
 from ._runs import FileRun
 from ._structs import DTYPE_NAMES, _Volume
-from ._types import Array, Path, Progress
+from ._types import Array, Path, Progress, c_path
 from .contexts import Cancel, Context
 from .volumes import Volume, borrowed, placed, view
 
@@ -33,13 +32,13 @@ class Image(Handle):
         """Reads a NIfTI file as ITK does. For a model whose plan names another reader: Model.read_image."""
         image = cls(context)
         run = FileRun(image._library, progress, cancel)
-        run.check(image._library.image_read_with(context._get(), os.fsencode(path), run.reference(), image._out()))
+        run.check(image._library.image_read_with(context._get(), c_path(path), run.reference(), image._out()))
         return image
 
     def write(self, path: Path, progress: Optional[Progress] = None, cancel: Optional[Cancel] = None) -> None:
         """Writes .nii or .nii.gz, whole or not at all."""
         run = FileRun(self._library, progress, cancel)
-        run.check(self._library.image_write_with(self._get(), os.fsencode(path), run.reference()))
+        run.check(self._library.image_write_with(self._get(), c_path(path), run.reference()))
 
     def _view(self) -> _Volume:
         volume = _Volume()

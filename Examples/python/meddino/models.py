@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import os
 from typing import TYPE_CHECKING, Any, Dict, List, Literal, NamedTuple, Optional, Sequence, Tuple, Union, overload
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from ._handles import Handle, text
 from ._runs import FileRun, Run, Watched, choice, numbers
 from ._structs import OUTPUTS, PRECISIONS, ROPES, _Estimate, _FeatureOptions, _FreeFn, _Label, _ModelInfo, _ModelOptions, _SaveOptions, _Volume
-from ._types import Array, Path, Progress
+from ._types import Array, Path, Progress, c_path, c_text
 from .contexts import Cancel, Context
 from .features import Features
 from .images import Image
@@ -116,10 +115,10 @@ class Model(Handle):
             if not 0 <= fold < 64:
                 raise ValueError("fold %d, expected 0 to 63" % fold)
             options.fold_mask |= 1 << fold
-        options.checkpoint = None if checkpoint is None else checkpoint.encode()
-        options.configuration = None if configuration is None else configuration.encode()
+        options.checkpoint = None if checkpoint is None else c_text(checkpoint, "checkpoint")
+        options.configuration = None if configuration is None else c_text(configuration, "configuration")
         options.rope = choice(rope, ROPES, "rope")
-        model._library.check(model._library.model_open(context._get(), os.fsencode(path), ctypes.byref(options), model._out()))
+        model._library.check(model._library.model_open(context._get(), c_path(path), ctypes.byref(options), model._out()))
         return model
 
     @classmethod
@@ -137,7 +136,7 @@ class Model(Handle):
     def create(cls, context: Context, config_json: str, seed: int = 0) -> "Model":
         """A fresh network with random weights."""
         model = cls(context._library, context._live())
-        model._library.check(model._library.model_create(context._get(), config_json.encode(), seed, model._out()))
+        model._library.check(model._library.model_create(context._get(), c_text(config_json, "config_json"), seed, model._out()))
         return model
 
     @classmethod
@@ -154,7 +153,7 @@ class Model(Handle):
         """Writes one .safetensors file that `open` opens, whole or not at all. precision "bfloat16" halves it and rounds the weights."""
         run = Watched(self._library, _SaveOptions(), "save_options_init", progress, cancel)
         run.c.precision = choice(precision, PRECISIONS, "precision")
-        run.check(self._library.model_save_with(self._get(), os.fsencode(path), run.reference()))
+        run.check(self._library.model_save_with(self._get(), c_path(path), run.reference()))
 
     def verify(self, progress: Optional[Progress] = None, cancel: Optional[Cancel] = None) -> None:
         """Raises Error when the weights are not those that the file's SHA-256 was made of, or when there is none."""
@@ -166,7 +165,7 @@ class Model(Handle):
         image = Image.__new__(Image)
         Handle.__init__(image, self._library, self._live())
         run = FileRun(self._library, progress, cancel)
-        run.check(self._library.image_read_for(self._get(), os.fsencode(path), run.reference(), image._out()))
+        run.check(self._library.image_read_for(self._get(), c_path(path), run.reference(), image._out()))
         return image
 
     @property
@@ -192,7 +191,7 @@ class Model(Handle):
 
     def metadata(self, key: str) -> Optional[str]:
         """A text that the model carries, such as "plans"; None if it does not."""
-        return text(self._library.model_metadata(self._get(), key.encode()))
+        return text(self._library.model_metadata(self._get(), c_text(key, "key")))
 
     def estimate(self, shape: Sequence[int], spacing: Sequence[float] = (1, 1, 1), **options: "Unpack[RunOptions]") -> Estimate:
         """What a run over a volume of shape (z, y, x) would take."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Union
 
 from ._handles import Handle
 from ._structs import _Metrics, _TrainEstimate
 from ._training_runs import SliceSource, TrainRun, tensor
-from ._types import Array, Path, Progress
+from ._types import Array, Path, Progress, c_path
 from .contexts import Cancel, Context
 from .datasets import Dataset
 from .errors import OK, E_CANCELLED
@@ -92,7 +91,6 @@ class Trainer(Handle):
     def _prepare(self, context: Context, run: TrainRun, dataset: Optional[Dataset]) -> None:
         self._run = run
         self._source = None if dataset is None else dataset._source
-        self._finished = False
         Handle.__init__(self, context._library, (run, self._source, context._live()))
 
     @classmethod
@@ -102,7 +100,7 @@ class Trainer(Handle):
         trainer = cls.__new__(cls)
         trainer._prepare(context, TrainRun(context._library, None, max_bytes, progress, cancel), dataset)
         trainer._check(trainer._library.trainer_resume(
-            context._get(), os.fsencode(path), None if dataset is None else dataset._get(), trainer._run.reference(), trainer._out()))
+            context._get(), c_path(path), None if dataset is None else dataset._get(), trainer._run.reference(), trainer._out()))
         return trainer
 
     @staticmethod
@@ -133,7 +131,6 @@ class Trainer(Handle):
         m = _Metrics()
         m.struct_size = ctypes.sizeof(m)
         self._check(function(self._get(), *arguments, ctypes.byref(m)))
-        self._finished = bool(m.finished)
         values: Dict[str, Any] = {name: getattr(m, name) for name in Metrics._fields}
         values.update(finished=bool(m.finished), is_best=bool(m.is_best))
         # One NaN object, so that equal metrics compare equal.
@@ -141,8 +138,8 @@ class Trainer(Handle):
 
     @property
     def finished(self) -> bool:
-        """Whether the last call ended the run."""
-        return self._finished
+        """Whether no epoch is left, also of a resumed run or after a job; False while a job is at work."""
+        return bool(self._library.trainer_finished(self._get()))
 
     def step(self) -> Metrics:
         """One update on the next batch."""
@@ -151,13 +148,13 @@ class Trainer(Handle):
     def steps(self, count: Optional[int] = None) -> Iterator[Metrics]:
         """`count` updates, or until the run is finished."""
         made = 0
-        while not self._finished and made != count:
+        while not self.finished and made != count:
             yield self.step()
             made += 1
 
     def step_batch(self, images: Array, targets: Array) -> Metrics:
         """One update on a batch of your own: images float32 [batch, channels, rows, columns], normalised; targets [batch, rows, columns] of label
-        values, of any integer type. Arrays of any strides are read in place."""
+        values, of any integer type or bool. Arrays of any strides are read in place."""
         return self._measured(self._library.trainer_step_batch, ctypes.byref(tensor(images, "images")), ctypes.byref(tensor(targets, "targets")))
 
     def epoch(self) -> Metrics:
@@ -166,7 +163,7 @@ class Trainer(Handle):
 
     def epochs(self) -> Iterator[Metrics]:
         """Every epoch that is left: `for metrics in trainer.epochs(): ...`"""
-        while not self._finished:
+        while not self.finished:
             yield self.epoch()
 
     def __iter__(self) -> Iterator[Metrics]:
@@ -185,7 +182,7 @@ class Trainer(Handle):
 
     def save(self, path: Path) -> None:
         """Writes everything that `resume` needs, whole or not at all."""
-        self._check(self._library.trainer_save(self._get(), os.fsencode(path)))
+        self._check(self._library.trainer_save(self._get(), c_path(path)))
 
     def export(self) -> Model:
         """The model as it stands, usable at once; it does not change when the trainer goes on."""
