@@ -65,6 +65,24 @@ public final class AtomicFile {
   }
   public func write(_ text: String) throws(MedDINOError) { try write(Array(text.utf8)) }
 
+  /// Replaces bytes that were written before, for fields whose value is known only at the end.
+  /// Throws: `.internal` when they were not all written, `.io`.
+  public func overwrite(_ bytes: [UInt8], at offset: Int) throws(MedDINOError) {
+    guard offset >= 0, offset <= bytesWritten - bytes.count else {
+      throw MedDINOError(.internal, "\(path): bytes to replace at \(offset), \(bytesWritten) are written")
+    }
+    try flush()
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeBytes { raw in
+        raw.baseAddress.map { pwrite(descriptor, $0 + done, raw.count - done, off_t(offset + done)) } ?? 0
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw .io("\(path): \(systemMessage(errno))") }
+      done += count
+    }
+  }
+
   /// Syncs and puts the file in its place. Throws: `.io`; the target is then unchanged.
   public func commit() throws(MedDINOError) {
     try flush()

@@ -1,6 +1,6 @@
 internal import CZlib
 
-/// Inflates gzip data as a stream, straight into the caller's memory. Several members in a row read as one.
+/// Inflates gzip data as a stream, straight into the caller's memory. Several members in a row read as one. On demand also zlib data.
 ///
 /// The caller bounds the output: nothing is ever grown to fit what the stream holds. Check sums and lengths are
 /// verified when the end of each member is reached, so call `finish` after the last wanted byte.
@@ -13,6 +13,8 @@ public final class GzipReader {
   private let stream: UnsafeMutablePointer<z_stream>
   private let input: UnsafeMutableRawBufferPointer
   private var position: Int
+  /// Where the compressed bytes end.
+  private let end: Int
   private var ended = false
 
   /// Whether the file starts with the gzip magic, whatever its name.
@@ -25,21 +27,31 @@ public final class GzipReader {
   }
 
   /// Most bytes that `file` can inflate to; `Int.max` when that does not fit.
-  public static func largestOutput(of file: any ByteSource) -> Int {
-    let (value, overflow) = file.size.multipliedReportingOverflow(by: largestRatio)
+  public static func largestOutput(of file: any ByteSource) -> Int { largestOutput(of: file.size) }
+  /// Most bytes that `count` compressed bytes can inflate to.
+  public static func largestOutput(of count: Int) -> Int {
+    let (value, overflow) = count.multipliedReportingOverflow(by: largestRatio)
     return overflow || value > Int.max - 65536 ? Int.max : value + 65536
   }
 
-  /// Starts at the beginning of the file. Throws: `.outOfMemory`.
-  public init(_ file: any ByteSource, control: RunControl? = nil) throws(MedDINOError) {
+  /// Reads the compressed bytes `range` of the file, nil: all of it. `acceptsZlib`: the bytes may also be wrapped as zlib does it, seen
+  /// from their start. Throws: `.outOfMemory`, `.format` when the file ends before the range does.
+  public init(
+    _ file: any ByteSource, range: Range<Int>? = nil, acceptsZlib: Bool = false, control: RunControl? = nil
+  ) throws(MedDINOError) {
+    let range = range ?? 0..<file.size
+    guard range.lowerBound >= 0, range.upperBound <= file.size else {
+      throw .format(
+        "\(file.name): truncated: compressed data from \(range.lowerBound) to \(range.upperBound), there are \(file.size) bytes")
+    }
     self.file = file
     self.control = control
-    position = 0
+    (position, end) = (range.lowerBound, range.upperBound)
     stream = .allocate(capacity: 1)
     stream.initialize(to: z_stream())
     input = .allocate(byteCount: 1 << 17, alignment: 64)
-    // 15 window bits, + 16: gzip wrapping only.
-    guard inflateInit2_(stream, 31, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+    // 15 window bits, + 16: gzip wrapping only, + 32: gzip or zlib.
+    guard inflateInit2_(stream, acceptsZlib ? 47 : 31, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
       throw MedDINOError(.outOfMemory, "\(file.name): no memory to inflate")
     }
   }
@@ -97,9 +109,9 @@ public final class GzipReader {
   }
 
   private func refillIfEmpty() throws(MedDINOError) {
-    guard stream.pointee.avail_in == 0, position < file.size else { return }
+    guard stream.pointee.avail_in == 0, position < end else { return }
     try control?.check()
-    let count = min(input.count, file.size - position)
+    let count = min(input.count, end - position)
     try file.read(at: position, into: UnsafeMutableRawBufferPointer(rebasing: input[..<count]))
     position += count
     stream.pointee.next_in = input.baseAddress?.assumingMemoryBound(to: UInt8.self)
@@ -111,23 +123,23 @@ public final class GzipReader {
     case Z_OK: return
     case Z_STREAM_END: try startNextMember()
     case Z_BUF_ERROR:
-      if stream.pointee.avail_in == 0, position == file.size, stream.pointee.avail_out > 0 {
-        throw .format("\(file.name): truncated gzip stream")
+      if stream.pointee.avail_in == 0, position == end, stream.pointee.avail_out > 0 {
+        throw .format("\(file.name): truncated compressed stream")
       }
     case Z_MEM_ERROR: throw MedDINOError(.outOfMemory, "\(file.name): no memory to inflate")
     default:
       let reason = stream.pointee.msg.map { String(cString: $0) } ?? "invalid data"
-      throw .format("\(file.name): damaged gzip stream: \(reason)")
+      throw .format("\(file.name): damaged compressed stream: \(reason)")
     }
   }
 
   /// Another member follows when its magic does; anything else after a member is padding and ends the stream.
   private func startNextMember() throws(MedDINOError) {
     let next = position - Int(stream.pointee.avail_in)
-    guard try Self.hasMagic(file, at: next) else {
+    guard next < end, try Self.hasMagic(file, at: next) else {
       ended = true
       return
     }
-    guard inflateReset(stream) == Z_OK else { throw .format("\(file.name): damaged gzip stream") }
+    guard inflateReset(stream) == Z_OK else { throw .format("\(file.name): damaged compressed stream") }
   }
 }

@@ -1,21 +1,25 @@
 internal import CZlib
 
 /// Deflates a stream into an `AtomicFile` as one gzip member without a time or a name, so that equal data give equal
-/// files.
+/// files; or wrapped as zlib does it.
 public final class GzipWriter {
   private let file: AtomicFile
   private let stream: UnsafeMutablePointer<z_stream>
   private let output: UnsafeMutableRawBufferPointer
 
+  public enum Wrapping: Sendable { case gzip, zlib }
+
   /// `level`: 1 (fast) to 9 (small). Throws: `.invalid`, `.outOfMemory`.
-  public init(_ file: AtomicFile, level: Int = 1) throws(MedDINOError) {
+  public init(_ file: AtomicFile, level: Int = 1, wrapping: Wrapping = .gzip) throws(MedDINOError) {
     guard (1...9).contains(level) else { throw .invalid("gzip level is \(level), expected 1...9") }
     self.file = file
     stream = .allocate(capacity: 1)
     stream.initialize(to: z_stream())
     output = .allocate(byteCount: 1 << 17, alignment: 64)
+    // 15 window bits, + 16: gzip wrapping.
     let code = deflateInit2_(
-      stream, Int32(level), Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+      stream, Int32(level), Z_DEFLATED, wrapping == .gzip ? 31 : 15, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)
+    )
     guard code == Z_OK else { throw MedDINOError(.outOfMemory, "\(file.path): no memory to deflate") }
   }
   deinit {
