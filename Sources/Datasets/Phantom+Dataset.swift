@@ -47,7 +47,7 @@ extension Phantom {
     _ volume: Volume, _ folder: String, _ name: String, _ control: RunControl?
   ) throws(MedDINOError) {
     try makeFolder(folder)
-    try NIfTI.write(volume, to: folder + "/" + name, control: control)
+    try VolumeFile.write(volume, to: folder + "/" + name, control: control)
   }
 
   /// At least three digits, so that names sort by number up to 999.

@@ -1,3 +1,4 @@
+internal import Imaging
 internal import Platform
 
 /// What the synthetic torso CTs look like and how many there are. Ranges are drawn from anew for each case.
@@ -13,7 +14,7 @@ public struct PhantomOptions: Sendable {
   /// The dataset's folder is `Dataset<three digits>_<name>`.
   public var datasetID = 900
   public var name = "Phantom"
-  /// ".nii.gz" or ".nii".
+  /// Of the files, one of `VolumeFile.singleFileEndings`.
   public var fileEnding = ".nii.gz"
 
   /// Voxels along the patient's left-right and front-back axes.
@@ -78,8 +79,8 @@ public struct PhantomOptions: Sendable {
     try check(missingChance, "missingChance", 0...1)
     if let bodyScale { try check(bodyScale, "bodyScale", 0.01...10) }
     guard !orientations.isEmpty else { throw .invalid("orientations is empty, expected at least one") }
-    guard fileEnding == ".nii.gz" || fileEnding == ".nii" else {
-      throw .invalid("fileEnding is \"\(fileEnding)\", expected \".nii.gz\" or \".nii\"")
+    guard VolumeFile.singleFileEndings.contains(fileEnding) else {
+      throw .invalid("fileEnding is \"\(fileEnding)\", expected \(VolumeFile.words(VolumeFile.singleFileEndings))")
     }
     let allowed: (UInt8) -> Bool = {
       (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 95

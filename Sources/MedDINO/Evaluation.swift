@@ -54,8 +54,8 @@ public struct Evaluation: Sendable {
       let read = span.lowerBound + (span.upperBound - span.lowerBound) * 0.3
       try control.begin("read", from: span.lowerBound, to: read)
       let budget = options.maxBytes.map { MemoryBudget(limit: $0, parent: budget) } ?? budget
-      let reference = try NIfTI.read(pair.reference, reader: options.reader, in: budget, control: control.still(at: 0))
-      let prediction = try NIfTI.read(pair.prediction, reader: options.reader, in: budget, control: control.still(at: 0.5))
+      let reference = try VolumeFile.read(pair.reference, reader: options.reader, in: budget, control: control.still(at: 0))
+      let prediction = try VolumeFile.read(pair.prediction, reader: options.reader, in: budget, control: control.still(at: 0.5))
       var found = try CaseEvaluation(
         reference: reference, prediction: prediction, options: options, pool: pool, in: budget, control: control,
         progress: read...max(read, span.upperBound))

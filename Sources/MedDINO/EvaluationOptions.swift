@@ -17,7 +17,7 @@ public struct EvaluationOptions: Sendable {
   /// Also NSD and HD95, which cost most of the time.
   public var measuresSurfaces = true
   /// Whose rules order voxels and give the spacing.
-  public var reader = NIfTI.Reader.simpleITK
+  public var reader = VolumeFile.Reader.simpleITK
   /// Limit of the buffers in bytes; nil: the context's.
   public var maxBytes: Int?
 
@@ -34,8 +34,8 @@ public struct EvaluationOptions: Sendable {
     ignoreLabel = scheme.ignoreLabel
     knownLabels = scheme.allLabels + (scheme.ignoreLabel.map { [$0] } ?? [])
     if let name = dataset.readerOverride {
-      guard let reader = NIfTI.Reader(rawValue: name) else {
-        throw .unsupported("overwrite_image_reader_writer is \(name), expected one of \(NIfTI.Reader.allCases.map(\.rawValue))")
+      guard let reader = VolumeFile.Reader(rawValue: name) else {
+        throw .unsupported("overwrite_image_reader_writer is \(name), expected one of \(VolumeFile.Reader.allCases.map(\.rawValue))")
       }
       self.reader = reader
     }

@@ -80,17 +80,17 @@ public struct FoldValidation: Sendable {
   }
 
   private static func segment(
-    _ files: RawDataset.Case, _ reader: NIfTI.Reader, _ model: Model, _ options: RunOptions, to path: String, _ control: RunControl
+    _ files: RawDataset.Case, _ reader: VolumeFile.Reader, _ model: Model, _ options: RunOptions, to path: String, _ control: RunControl
   ) throws(MedDINOError) {
     let budget = MemoryBudget(limit: options.maxBytes, parent: model.context.budget)
-    var images: [NIfTI.Image] = []
-    for image in files.images { images.append(try NIfTI.readImage(image, reader: reader, in: budget, control: control.still(at: 0))) }
+    var images: [VolumeFile.Image] = []
+    for image in files.images { images.append(try VolumeFile.readImage(image, reader: reader, in: budget, control: control.still(at: 0))) }
     guard let first = images.first, let task = model.task else { throw .invalid("no image, expected one file per channel") }
     var labels = try Volume(
       allocating: task.scheme.largestOutput > 255 ? .uint16 : .uint8, geometry: first.volume.geometry, in: budget, "labels")
     labels.isPlane = first.volume.isPlane
     _ = try model.segment(images.map(\.volume), labels: labels, options: options, control: control)
-    try NIfTI.write(first.inFileOrder(labels), to: path, control: control.still(at: 1))
+    try VolumeFile.write(first.inFileOrder(labels), to: path, control: control.still(at: 1))
   }
 
   private func write(_ dataset: TrainingDataset, _ prepared: PreparedDataset, _ cases: [String]) throws(MedDINOError) {
@@ -110,7 +110,7 @@ extension FoldValidation {
     let fold: DatasetSplits.Fold
     let model: String
     let prepared: PreparedDataset
-    let reader: NIfTI.Reader
+    let reader: VolumeFile.Reader
     let cases: [RawDataset.Case]
 
     init(_ run: String, _ dataset: TrainingDataset, _ options: Options) throws(MedDINOError) {
@@ -128,7 +128,7 @@ extension FoldValidation {
 
     static func cases(
       _ dataset: TrainingDataset, _ fold: DatasetSplits.Fold, _ options: Options
-    ) throws(MedDINOError) -> (PreparedDataset, NIfTI.Reader, [RawDataset.Case]) {
+    ) throws(MedDINOError) -> (PreparedDataset, VolumeFile.Reader, [RawDataset.Case]) {
       guard let prepared = dataset.folder else {
         throw .state("the dataset is in memory, whole volumes are validated from a folder's files")
       }

@@ -17,13 +17,13 @@ public final class Image: Sendable {
     self.context = context
   }
 
-  /// Reads a NIfTI file by the rules of one of nnU-Net's readers (`Model.imageReader` says which a model wants).
+  /// Reads a file of a volume (NIfTI, NRRD, MetaImage) by the rules of one of nnU-Net's readers (`Model.imageReader` says which a model wants).
   /// Throws: `.io`, `.format`, `.unsupported`, `.outOfMemory`, `.cancelled`.
   public static func read(
-    _ path: String, reader: NIfTI.Reader = .simpleITK, context: Context, control: RunControl = RunControl()
+    _ path: String, reader: VolumeFile.Reader = .simpleITK, context: Context, control: RunControl = RunControl()
   ) throws(MedDINOError) -> Image {
     try control.begin("read", from: 0, to: 1)
-    let found = try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)
+    let found = try VolumeFile.readImage(path, reader: reader, in: context.budget, control: control)
     let steps = found.isReordered ? AxisOrientation.ras.steps(to: found.fileOrientation) : nil
     let stored = found.volume
     guard stored.slope != 1 || stored.intercept != 0 else { return Image(stored, fileSteps: steps, context: context) }
@@ -43,11 +43,11 @@ public final class Image: Sendable {
     self.init(volume, fileSteps: other.fileSteps, context: other.context)
   }
 
-  /// Writes .nii or .nii.gz, whole or not at all, in the axis order of the file that this image or its model input was read from.
+  /// Writes the format of the name's ending (`VolumeFile.write`), whole or not at all, in the axis order of the file that this image or its model input was read from.
   /// Throws: `.io`, `.unsupported` for other endings, `.cancelled`.
   public func write(to path: String, control: RunControl = RunControl()) throws(MedDINOError) {
     try control.begin("write", from: 0, to: 1)
-    try NIfTI.write(fileSteps.map(volume.rearranged) ?? volume, to: path, control: control)
+    try VolumeFile.write(fileSteps.map(volume.rearranged) ?? volume, to: path, control: control)
   }
 
   private static func scaled(_ stored: Volume, _ budget: MemoryBudget) throws(MedDINOError) -> Volume {

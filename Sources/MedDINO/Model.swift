@@ -67,10 +67,10 @@ public final class Model: Sendable {
 
   /// By whose rules image files are read for this model: what the plan names; ITK's for a backbone.
   /// Throws: `.unsupported` for a reader of other kinds of files.
-  public func imageReader() throws(MedDINOError) -> NIfTI.Reader {
+  public func imageReader() throws(MedDINOError) -> VolumeFile.Reader {
     guard let name = task?.plan.imageReader else { return .simpleITK }
-    guard let reader = NIfTI.Reader(rawValue: name) else {
-      let known = NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", ")
+    guard let reader = VolumeFile.Reader(rawValue: name) else {
+      let known = VolumeFile.Reader.allCases.map(\.rawValue).joined(separator: ", ")
       throw .unsupported("the plan reads images with \(name); files are read as \(known)")
     }
     return reader

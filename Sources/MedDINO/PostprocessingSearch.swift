@@ -98,8 +98,8 @@ private struct Search {
     _ pair: CasePair, _ variants: [[Postprocessing.Step]], _ folder: String?
   ) throws(MedDINOError) -> [CaseEvaluation] {
     let budget = options.maxBytes.map { MemoryBudget(limit: $0, parent: context.budget) } ?? context.budget
-    let reference = try NIfTI.read(pair.reference, reader: options.reader, in: budget, control: control.still(at: 0))
-    let image = try NIfTI.readImage(pair.prediction, reader: options.reader, in: budget, control: control.still(at: 0.2))
+    let reference = try VolumeFile.read(pair.reference, reader: options.reader, in: budget, control: control.still(at: 0))
+    let image = try VolumeFile.readImage(pair.prediction, reader: options.reader, in: budget, control: control.still(at: 0.2))
     var result: [CaseEvaluation] = []
     for (index, steps) in variants.enumerated() {
       let still = control.still(at: 0.4 + 0.6 * Double(index) / Double(variants.count))
@@ -111,7 +111,7 @@ private struct Search {
       found.name = pair.name
       found.predictionFile = folder.map { $0 + "/" + pair.name } ?? pair.prediction
       found.referenceFile = pair.reference
-      if let folder { try NIfTI.write(image.inFileOrder(labels), to: folder + "/" + pair.name, control: still) }
+      if let folder { try VolumeFile.write(image.inFileOrder(labels), to: folder + "/" + pair.name, control: still) }
       result.append(found)
     }
     return result
@@ -120,15 +120,19 @@ private struct Search {
 
 extension Postprocessing {
   /// Applies the steps to label files: every file of a folder into another folder, or one file into another.
+  ///
+  /// `ending`: of the folder's files; nil: the one that all of its volumes have.
   /// Returns the number of files. Throws: `.io`, `.format`, `.invalid` naming the file; `.cancelled`.
   public func apply(
-    to input: String, writingTo output: String, ending: String = ".nii.gz", reader: NIfTI.Reader = .simpleITK, context: Context,
+    to input: String, writingTo output: String, ending: String? = nil, reader: VolumeFile.Reader = .simpleITK, context: Context,
     control: RunControl = RunControl()
   ) throws(MedDINOError) -> Int {
     guard FileKind.of(input) == .directory else {
       try apply(file: input, output, reader, context, control.still(at: 0))
       return 1
     }
+    let common = ending == nil ? try VolumeFile.commonEnding(in: input) : nil
+    guard let ending = ending ?? common else { throw .invalid("\(input): no file ending in \(VolumeFile.endingsInWords)") }
     let names = try folderEntries(input).filter { $0.hasSuffix(ending) && FileKind.of(input + "/" + $0) == .regular }
     guard !names.isEmpty else { throw .invalid("\(input): no file ending in \(ending)") }
     try makeFolder(output)
@@ -142,10 +146,10 @@ extension Postprocessing {
   }
 
   private func apply(
-    file: String, _ output: String, _ reader: NIfTI.Reader, _ context: Context, _ control: RunControl
+    file: String, _ output: String, _ reader: VolumeFile.Reader, _ context: Context, _ control: RunControl
   ) throws(MedDINOError) {
-    let image = try NIfTI.readImage(file, reader: reader, in: context.budget, control: control)
+    let image = try VolumeFile.readImage(file, reader: reader, in: context.budget, control: control)
     try apply(to: image.volume, pool: context.pool, in: context.budget, control: control)
-    try NIfTI.write(image.inFileOrder(image.volume), to: output, control: control)
+    try VolumeFile.write(image.inFileOrder(image.volume), to: output, control: control)
   }
 }

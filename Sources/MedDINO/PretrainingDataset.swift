@@ -28,7 +28,7 @@ public final class PretrainingDataset: Sendable {
     self.init(context, ShardSlices(shards: set), "the set \(folder)")
   }
 
-  /// One slice set; or NIfTI files, or folders of them, whose axial slices are held in memory.
+  /// One slice set; or files of volumes, or folders of them, whose axial slices are held in memory.
   ///
   /// Throws: as the other ones, and `.invalid` for a folder without volumes and for `skipsDamaged` without a set.
   public convenience init(
@@ -52,8 +52,8 @@ public final class PretrainingDataset: Sendable {
   /// A file, or the volumes of a folder by name. Throws: `.invalid`, `.io`.
   private static func volumes(_ path: String) throws(MedDINOError) -> [String] {
     guard FileKind.of(path) == .directory else { return [path] }
-    let names = try folderEntries(path).filter { name in [".nii", ".nii.gz"].contains { name.lowercased().hasSuffix($0) } }.sorted()
-    guard !names.isEmpty else { throw .invalid("\(path): no .nii or .nii.gz files in this folder") }
+    let names = try folderEntries(path).filter { VolumeFile.ending(of: $0) != nil }.sorted()
+    guard !names.isEmpty else { throw .invalid("\(path): no files ending in \(VolumeFile.endingsInWords) in this folder") }
     return names.map { path + "/" + $0 }
   }
 

@@ -9,7 +9,7 @@ struct CurateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "curate", abstract: "Make a slice set for pretraining from folders of CT volumes, in the manner of CT-3M.",
     discussion: """
-      Each SOURCE folder of NIfTI volumes becomes a part of the set in DEST: axial slices resampled in plane, clipped, without empty and \
+      Each SOURCE folder of volumes (NIfTI, NRRD, MetaImage) becomes a part of the set in DEST: axial slices resampled in plane, clipped, without empty and \
       duplicate ones, in tar shards of .npy files with an index. With --source the folders are one source of the catalogue in its \
       published layout (see --list-sources). A run that was stopped goes on where it was when the same command is given again. \
       With --check the only argument is a set, of which every byte is read.

@@ -40,7 +40,7 @@ struct EvaluateCommand: ParsableCommand {
       }
       guard (1...1024).contains(jobs) else { throw MedDINOError.invalid("--jobs is \(jobs), expected 1 to 1024") }
       let context = try common.context()
-      var (options, ending) = try cases.evaluationOptions()
+      var (options, ending) = try cases.evaluationOptions(reference)
       options.tolerance = nsdTolerance
       options.measuresSurfaces = !noSurfaces
       let pairs = try cases.pairs(prediction, reference, ending)
@@ -125,8 +125,12 @@ struct CaseOptions: ParsableArguments {
   var also: [String] = []
   @Flag(help: "Leave out references without a prediction instead of refusing them.") var partial = false
 
-  func evaluationOptions() throws -> (EvaluationOptions, ending: String) {
-    guard let labels else { return (EvaluationOptions(), ".nii.gz") }
+  /// `reference`: the folder whose files say the ending where no dataset does.
+  func evaluationOptions(_ reference: String) throws -> (EvaluationOptions, ending: String) {
+    guard let labels else {
+      let ending = FileKind.of(reference) == .directory ? try VolumeFile.commonEnding(in: reference) : nil
+      return (EvaluationOptions(), ending ?? ".nii.gz")
+    }
     let dataset = try DatasetDescription.parse(InputFile.contents(labels), source: labels)
     return (try EvaluationOptions(dataset), dataset.fileEnding)
   }

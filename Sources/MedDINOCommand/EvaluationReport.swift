@@ -63,10 +63,10 @@ struct EvaluationReport {
     try control.begin("pictures", from: 1, to: 1)
     let reader = evaluation.options.reader
     do {
-      let reference = try NIfTI.read(pair.reference, reader: reader, in: context.budget, control: control.still(at: 1))
-      let prediction = try NIfTI.read(pair.prediction, reader: reader, in: context.budget, control: control.still(at: 1))
+      let reference = try VolumeFile.read(pair.reference, reader: reader, in: context.budget, control: control.still(at: 1))
+      let prediction = try VolumeFile.read(pair.prediction, reader: reader, in: context.budget, control: control.still(at: 1))
       let image = try images.map {
-        try NIfTI.read(imagePath($0, pair.name), reader: reader, in: context.budget, control: control.still(at: 1))
+        try VolumeFile.read(imagePath($0, pair.name), reader: reader, in: context.budget, control: control.still(at: 1))
       }
       let picture = try ComparisonPicture(
         reference: reference, prediction: prediction, image: image, in: context.budget, control: control.still(at: 1))

@@ -29,7 +29,7 @@ struct DetermineCommand: ParsableCommand {
         throw MedDINOError.invalid("--output is missing, expected a folder when --also is given")
       }
       let context = try common.context()
-      let (options, ending) = try cases.evaluationOptions()
+      let (options, ending) = try cases.evaluationOptions(reference)
       let pairs = try cases.pairs(prediction, reference, ending)
       let folder = output ?? (FileKind.of(prediction) == .directory ? prediction : nil)
       guard let folder else { throw MedDINOError.invalid("--output is missing, expected a folder when the prediction is one file") }
@@ -53,14 +53,14 @@ struct ApplyCommand: ParsableCommand {
   @Argument(help: "postprocessing.json, as determine or nnU-Net writes it.", completion: .file()) var postprocessing: String
   @Argument(help: "Label map, or a folder of them.", completion: .file()) var input: String
   @Option(name: [.short, .long], help: "Label map to write, or a folder.", completion: .file()) var output: String
-  @Option(help: "Ending of the label maps of a folder.") var ending = ".nii.gz"
+  @Option(help: "Ending of the label maps of a folder; the one that its volumes have by default.") var ending: String?
   @OptionGroup var common: CommonOptions
 
   func run() throws {
     try perform {
       let steps = try Postprocessing.parse(InputFile.contents(postprocessing), source: postprocessing)
       let isFolder = FileKind.of(input) == .directory
-      if !isFolder { try checkOutputs([("--output", output, imageEndings)], inputs: [input]) }
+      if !isFolder { try checkOutputs([("--output", output, VolumeFile.endings)], inputs: [input]) }
       guard !isFolder || output != input else { throw MedDINOError.invalid("--output is \"\(output)\", the folder of the input") }
       let context = try common.context()
       let count = try steps.apply(

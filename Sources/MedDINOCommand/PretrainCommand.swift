@@ -9,7 +9,7 @@ struct PretrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pretrain", abstract: "Pretrain a backbone on CT slices without labels (DINOv3's three stages).",
     discussion: """
-      SOURCES are a slice set that `meddino curate` made, read from disk; or NIfTI files, or folders of them, whose axial slices are \
+      SOURCES are a slice set that `meddino curate` made, read from disk; or files of volumes, or folders of them, whose axial slices are \
       held in memory. Into --output go settings.json, metrics.jsonl, \
       pretraining_<iteration>.safetensors, and under eval the teacher: backbone.safetensors for `meddino finetune --backbone`, \
       teacher_checkpoint.safetensors with its heads too. A run goes on from the newest checkpoint of its folder, also after Ctrl-C.
@@ -19,7 +19,8 @@ struct PretrainCommand: ParsableCommand {
       metrics.jsonl and progress.png, maps of fixed slices into watch, with --probe-data also the Dice of frozen features.
       """)
 
-  @Argument(help: "A slice set; or CT volumes (.nii, .nii.gz), or folders of them. Not needed by --print-config.", completion: .file())
+  @Argument(
+    help: "A slice set; or CT volumes (NIfTI, NRRD, MetaImage), or folders of them. Not needed by --print-config.", completion: .file())
   var sources: [String] = []
   @Option(name: [.short, .long], help: ArgumentHelp("Folder of the run.", valueName: "folder"), completion: .directory) var output: String?
   @Option(

@@ -15,7 +15,8 @@ struct ProbeCommand: ParsableCommand {
       image,labels. A third of the cases is held out; of one case, blocks of slices.
       """)
   @Argument(help: "Backbones or models, of any layout.", completion: .file()) var backbones: [String]
-  @Option(help: ArgumentHelp("Labelled volumes, NIfTI in HU.", valueName: "folder"), completion: .file()) var data: String
+  @Option(help: ArgumentHelp("Labelled volumes in HU: NIfTI, NRRD or MetaImage.", valueName: "folder"), completion: .file()) var data:
+    String
   @Option(help: ArgumentHelp("Label values, comma-separated; all that occur by default.", valueName: "list")) var labels: String?
   @Option(help: ArgumentHelp("Learn from so many slices; from all that are not held out by default.", valueName: "n")) var shots: Int?
   @Option(help: "Seed of the split and the shots.") var seed: UInt64 = 0

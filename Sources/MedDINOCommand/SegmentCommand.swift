@@ -9,14 +9,17 @@ import WeightFiles
 
 struct SegmentCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "segment", abstract: "Label a volume: NIfTI in, NIfTI label map out.",
-    discussion: "Without options the result is that of the official pipeline: float32, tiles at half steps, mirroring as the model says.")
+    commandName: "segment", abstract: "Label a volume: image file in, label map out.",
+    discussion: """
+      Images are NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd); the label map gets the format of its ending. \
+      Without options the result is that of the official pipeline: float32, tiles at half steps, mirroring as the model says.
+      """)
 
   @Argument(help: "Model file, nnU-Net result folder or checkpoint.", completion: .file()) var model: String
   @Argument(
     help: ArgumentHelp("Image; several for a model of several channels, in its channel order.", valueName: "image"), completion: .file())
   var images: [String]
-  @Option(name: [.short, .long], help: "Label map to write, .nii or .nii.gz.", completion: .file()) var output: String
+  @Option(name: [.short, .long], help: "Label map to write, \(VolumeFile.endingsInWords).", completion: .file()) var output: String
   @Option(help: "Also write the probabilities (float32, one channel per head); memory then grows with the volume.", completion: .file())
   var probabilities: String?
   @Option(help: "Also write a sheet of slices with coloured contours.", completion: .file()) var preview: String?
@@ -36,7 +39,10 @@ struct SegmentCommand: ParsableCommand {
   func run() throws {
     try perform {
       try checkOutputs(
-        [("--output", output, imageEndings), ("--probabilities", probabilities, imageEndings), ("--preview", preview, [".png"])],
+        [
+          ("--output", output, VolumeFile.endings), ("--probabilities", probabilities, VolumeFile.endings),
+          ("--preview", preview, [".png"]),
+        ],
         inputs: images + [model])
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)
@@ -45,22 +51,22 @@ struct SegmentCommand: ParsableCommand {
       let control = Terminal.control(quiet: common.quiet)
       let start = monotonicSeconds()
       let reader = try opened.imageReader()
-      var inputs: [NIfTI.Image] = []
-      for path in images { inputs.append(try NIfTI.readImage(path, reader: reader, in: context.budget, control: control)) }
+      var inputs: [VolumeFile.Image] = []
+      for path in images { inputs.append(try VolumeFile.readImage(path, reader: reader, in: context.budget, control: control)) }
       guard let first = inputs.first else { throw MedDINOError.invalid("no image given") }
       let result = try allocate(task.scheme.largestOutput > 255 ? .uint16 : .uint8, 1, first, context)
       let scores = try probabilities.map { _ in try allocate(.float32, task.scheme.heads.count, first, context) }
       let report = try opened.segment(
         inputs.map(\.volume), labels: result, probabilities: scores, options: options, control: control)
-      try NIfTI.write(first.inFileOrder(result), to: output, control: control)
-      if let probabilities, let scores { try NIfTI.write(first.inFileOrder(scores), to: probabilities, control: control) }
+      try VolumeFile.write(first.inFileOrder(result), to: output, control: control)
+      if let probabilities, let scores { try VolumeFile.write(first.inFileOrder(scores), to: probabilities, control: control) }
       if let preview { try writePreview(preview, first.volume, result, opened, context, control) }
       Terminal.finishProgress()
       printReport(report, opened, seconds: monotonicSeconds() - start, precision: options.precision)
     }
   }
 
-  private func allocate(_ dtype: DType, _ channels: Int, _ image: NIfTI.Image, _ context: Context) throws -> Volume {
+  private func allocate(_ dtype: DType, _ channels: Int, _ image: VolumeFile.Image, _ context: Context) throws -> Volume {
     var volume = try Volume(allocating: dtype, channels: channels, geometry: image.volume.geometry, in: context.budget, "labels")
     volume.isPlane = image.volume.isPlane
     return volume
@@ -166,8 +172,6 @@ func parsePrecision(_ text: String?) throws -> Precision {
   guard let precision = Precision(named: text) else { throw MedDINOError.invalid("--precision is \"\(text)\", expected f32 or bf16") }
   return precision
 }
-
-let imageEndings = [".nii", ".nii.gz"]
 
 /// Refuses outputs that would be lost or fail after the work: a wrong ending, a folder that is not there, one path for two files, an
 /// input's path. Throws: `.invalid`, `.io` naming the option.

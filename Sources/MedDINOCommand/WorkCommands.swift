@@ -11,7 +11,7 @@ struct FeaturesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "features", abstract: "Dense patch tokens of a volume's slices, as safetensors and as a picture.")
   @Argument(help: "Any model or backbone.", completion: .file()) var model: String
-  @Argument(help: "Image, NIfTI.", completion: .file()) var image: String
+  @Argument(help: "Image: NIfTI, NRRD or MetaImage.", completion: .file()) var image: String
   @Option(name: [.short, .long], help: "safetensors file: \"tokens\" [slices, blocks, rows, columns, channels].", completion: .file())
   var output: String?
   @Option(help: "Picture of the first three principal components of the middle slice, PNG.", completion: .file()) var pca: String?
@@ -89,6 +89,9 @@ struct PhantomCommand: ParsableCommand {
   @Option(help: "Chance that the spleen, a kidney or (twice) the gallbladder is missing.") var missing = 0.1
   @Flag(help: "One image of the fixed size (and with --labels its label map) instead of a dataset.") var single = false
   @Option(help: "With --single: label map to write.", completion: .file()) var labels: String?
+  @Option(
+    help: "Ending of the dataset's files: \(VolumeFile.words(VolumeFile.singleFileEndings)).",
+    completion: .list(VolumeFile.singleFileEndings)) var ending = ".nii.gz"
   @Flag(help: "All files in LPS order instead of varying orientations.") var lps = false
   @OptionGroup var common: CommonOptions
 
@@ -101,6 +104,7 @@ struct PhantomCommand: ParsableCommand {
       options.labelCount = organs
       options.cases = cases
       options.testCases = testCases
+      options.fileEnding = ending
       if lps { options.orientations = [.lps] }
       if let noise { options.noise = try range(noise, "--noise") }
       guard let phase = PhantomPhase(rawValue: phase) else {
@@ -110,14 +114,14 @@ struct PhantomCommand: ParsableCommand {
       options.missingChance = missing
       guard single || labels == nil else { throw MedDINOError.invalid("--labels has an effect only together with --single") }
       if single {
-        try checkOutputs([("destination", destination, imageEndings), ("--labels", labels, imageEndings)], inputs: [])
+        try checkOutputs([("destination", destination, VolumeFile.endings), ("--labels", labels, VolumeFile.endings)], inputs: [])
         if let labels {
           let pair = try Phantom.makeCase(index: 0, options: options, in: context.budget, pool: context.pool, control: control)
-          try NIfTI.write(pair.image, to: destination, control: control)
-          try NIfTI.write(pair.labels, to: labels, control: control)
+          try VolumeFile.write(pair.image, to: destination, control: control)
+          try VolumeFile.write(pair.labels, to: labels, control: control)
         } else {
           let image = try Phantom.makeImage(index: 0, options: options, in: context.budget, pool: context.pool, control: control)
-          try NIfTI.write(image, to: destination, control: control)
+          try VolumeFile.write(image, to: destination, control: control)
         }
         Terminal.finishProgress()
         if !common.quiet { print(destination) }

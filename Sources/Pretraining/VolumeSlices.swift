@@ -31,13 +31,13 @@ public struct VolumeSlices: SliceSource {
     (self.volumes, self.starts, self.count) = (upright, starts, count)
   }
 
-  /// Reads NIfTI files into memory of the budget. Throws: as `NIfTI.read`, and `.invalid`.
+  /// Reads volume files into memory of the budget. Throws: as `VolumeFile.read`, and `.invalid`.
   public init(files: [String], in budget: MemoryBudget, control: RunControl = RunControl()) throws(MedDINOError) {
     var volumes: [Volume] = []
     try control.begin("read", from: 0, to: 1)
     for (index, file) in files.enumerated() {
       let part = control.part(Double(index) / Double(files.count), Double(index + 1) / Double(files.count))
-      let volume = try NIfTI.read(file, in: budget, control: part)
+      let volume = try VolumeFile.read(file, in: budget, control: part)
       guard volume.channels == 1 else { throw .invalid("\(file): \(volume.channels) channels, expected 1 in Hounsfield units") }
       volumes.append(volume)
     }

@@ -26,8 +26,8 @@ static void store(const char *path, const void *data, size_t size) {
 }
 
 static void round_trips(meddino_context *context, const tiny_case *c) {
-  static const char *const names[] = {"a.nii", "a.nii.gz"};
-  for (int i = 0; i < 2; i++) {
+  static const char *const names[] = {"a.nii", "a.nii.gz", "a.nrrd", "a.nhdr", "a.mha", "a.mhd"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     meddino_image *image = NULL, *back = NULL;
     meddino_volume in = c->in, seen;
     in.origin[0] = -12.5, in.origin[1] = 33.25, in.origin[2] = 1000;

@@ -18,7 +18,7 @@ struct PhantomDatasetTests {
     return options
   }
 
-  @Test(arguments: [".nii.gz", ".nii"])
+  @Test(arguments: VolumeFile.singleFileEndings)
   func writesAnNNUNetRawDataset(_ ending: String) throws {
     try withTemporaryFolder { folder in
       var options = options()

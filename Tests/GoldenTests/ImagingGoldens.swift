@@ -89,9 +89,9 @@ private func checkCrop(_ file: GoldenFile) throws {
   }
 }
 
-private func readGolden(_ name: String, _ file: GoldenFile) throws -> (image: NIfTI.Image, reader: NIfTI.Reader)? {
+private func readGolden(_ name: String, _ file: GoldenFile) throws -> (image: VolumeFile.Image, reader: VolumeFile.Reader)? {
   let parts = name.split(separator: ".").map(String.init)
-  guard parts.count == 2, let reader = NIfTI.Reader(rawValue: parts[1]) else { return nil }
+  guard parts.count == 2, let reader = VolumeFile.Reader(rawValue: parts[1]) else { return nil }
   let path = file.folder + "/raw/Dataset901_TinyCT/imagesTr/\(parts[0])_0000.nii.gz"
   return (try NIfTI.readImage(path, reader: reader, in: file.budget), reader)
 }

@@ -123,7 +123,7 @@ struct GoldenCase {
     let description = try DatasetDescription.parse(InputFile.contents(raw + "/dataset.json"), source: "dataset.json")
     scheme = try LabelScheme(description)
     configuration = try plan.configuration(name)
-    guard let reader = NIfTI.Reader(rawValue: plan.imageReader) else { throw MedDINOError.unsupported("reader \(plan.imageReader)") }
+    guard let reader = VolumeFile.Reader(rawValue: plan.imageReader) else { throw MedDINOError.unsupported("reader \(plan.imageReader)") }
     var channels: [Volume] = []
     for index in description.channelNames.indices {
       let digits = String(10000 + index).dropFirst()

@@ -11,7 +11,7 @@ import Testing
   private func attempt(_ bytes: [UInt8], _ path: String, gzip: Bool = false) throws -> MedDINOError.Kind? {
     if gzip { try gzipped(bytes, at: path) } else { try AtomicFile.write(bytes, to: path) }
     var kind: MedDINOError.Kind?
-    for reader in NIfTI.Reader.allCases {
+    for reader in VolumeFile.Reader.allCases {
       if let error = failure(path, reader) {
         kind = error.kind
         #expect(!error.message.contains("\n"))
@@ -21,7 +21,7 @@ import Testing
     return kind
   }
 
-  private func failure(_ path: String, _ reader: NIfTI.Reader) -> MedDINOError? {
+  private func failure(_ path: String, _ reader: VolumeFile.Reader) -> MedDINOError? {
     do throws(MedDINOError) { _ = try NIfTI.read(path, reader: reader, in: budget) } catch { return error }
     return nil
   }

@@ -84,7 +84,7 @@ import Testing
 
   @Test func formsAreChosenByReader() throws {
     try withTemporaryFolder { folder in
-      func origin(_ change: (inout NIfTISample) -> Void, _ reader: NIfTI.Reader) throws -> [Double] {
+      func origin(_ change: (inout NIfTISample) -> Void, _ reader: VolumeFile.Reader) throws -> [Double] {
         var sample = NIfTISample()
         sample.qoffset = [1, 2, 3]
         change(&sample)
@@ -109,7 +109,7 @@ import Testing
 
   @Test func scalingIsKeptBesideTheStoredValues() throws {
     try withTemporaryFolder { folder in
-      func read(_ slope: Double, _ intercept: Double, _ reader: NIfTI.Reader) throws -> [Double] {
+      func read(_ slope: Double, _ intercept: Double, _ reader: VolumeFile.Reader) throws -> [Double] {
         try AtomicFile.write(NIfTISample(slope: slope, intercept: intercept).file, to: folder + "/a.nii")
         let volume = try NIfTI.read(folder + "/a.nii", reader: reader, in: budget)
         #expect(volume.dtype == .int16)

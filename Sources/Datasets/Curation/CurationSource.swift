@@ -53,7 +53,7 @@ public struct CurationOptions: Sendable {
   public var badCase = BadCase.refuse
   /// Volumes in memory at once; 0 chooses by threads and memory.
   public var jobs = 0
-  public var reader: any VolumeReader = NIfTIVolumeReader()
+  public var reader: any VolumeReader = ImageVolumeReader()
   public init() {}
 }
 

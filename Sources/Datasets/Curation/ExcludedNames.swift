@@ -1,3 +1,4 @@
+internal import Imaging
 internal import Platform
 
 /// Volumes that stay out of one part: by name, by part/name, or by the path of the file in the source folder (also behind the part's name).
@@ -8,7 +9,6 @@ struct ExcludedNames {
   private var byPath: [String: Set<String>] = [:]
   private var all: [String] = []
   private let part: String
-  private static let endings = [".nii.gz", ".nii"]
 
   /// Throws: `.invalid` for an entry with nothing before, between or behind its slashes.
   init(_ entries: [String], part: String) throws(MedDINOError) {
@@ -28,9 +28,7 @@ struct ExcludedNames {
     }
   }
 
-  private static func bare(_ path: String) -> String {
-    endings.first(where: path.hasSuffix).map { String(path.dropLast($0.count)) } ?? path
-  }
+  private static func bare(_ path: String) -> String { VolumeFile.stem(path) ?? path }
 
   /// The entries that a volume is kept out by.
   func entries(of volume: SourceVolume) -> Set<String> {

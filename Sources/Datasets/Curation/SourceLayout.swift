@@ -1,3 +1,4 @@
+internal import Imaging
 internal import Platform
 
 /// Where the CT volumes of a source lie in its folder, and how they are called.
@@ -66,7 +67,7 @@ struct SourceListing {
       try add(folder, "", depth: 12)
       guard volumes.count > before else {
         throw .invalid(
-          "\(folder): no volume found, expected \(layout.images.joined(separator: " or ")) (.nii or .nii.gz)"
+          "\(folder): no volume found, expected \(layout.images.joined(separator: " or ")) (\(VolumeFile.endingsInWords))"
             + (passedOver > 0 ? "; \(passedOver) volume files have other names" : ""))
       }
     }

@@ -9,19 +9,15 @@ public protocol VolumeReader: Sendable {
   func read(_ path: String, in budget: MemoryBudget, control: RunControl?) throws(MedDINOError) -> Volume
 }
 
-/// `.nii` and `.nii.gz`, by the rules of nibabel, which also opens sheared and uncoded headers.
-public struct NIfTIVolumeReader: VolumeReader {
+/// NIfTI, NRRD and MetaImage, by their endings; NIfTI by the rules of nibabel, which also opens sheared and uncoded headers.
+public struct ImageVolumeReader: VolumeReader {
   public init() {}
 
   public func stem(_ fileName: String) -> String? {
-    guard !fileName.hasPrefix(".") else { return nil }
-    for ending in [".nii.gz", ".nii"] where fileName.hasSuffix(ending) && fileName.utf8.count > ending.utf8.count {
-      return String(fileName.dropLast(ending.count))
-    }
-    return nil
+    fileName.hasPrefix(".") ? nil : VolumeFile.stem(fileName)
   }
 
   public func read(_ path: String, in budget: MemoryBudget, control: RunControl?) throws(MedDINOError) -> Volume {
-    try NIfTI.read(path, reader: .nibabel, in: budget, control: control)
+    try VolumeFile.read(path, reader: .nibabel, in: budget, control: control)
   }
 }

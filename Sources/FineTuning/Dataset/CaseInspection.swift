@@ -56,7 +56,7 @@ struct CaseInspection {
 
   private mutating func read(_ path: String, _ budget: MemoryBudget, _ control: RunControl) throws(MedDINOError) -> Volume? {
     do throws(MedDINOError) {
-      return try NIfTI.read(path, reader: dataset.reader, in: budget, control: control.branch(nil))
+      return try VolumeFile.read(path, reader: dataset.reader, in: budget, control: control.branch(nil))
     } catch {
       guard [.io, .format, .unsupported, .invalid, .shape].contains(error.kind) else { throw error }
       problem(.unreadable, "cannot be read: \(error.message)")

@@ -128,7 +128,7 @@ public struct DatasetSurvey: Sendable {
 
   /// A guess from the sizes of the files, for choosing how many cases to hold at once.
   private static func bytesPerCase(_ dataset: RawDataset) -> Int {
-    let packed = dataset.description.fileEnding.hasSuffix(".gz") ? 4 : 1
+    let packed = dataset.description.fileEnding == ".nii" ? 1 : 4
     let sizes = dataset.cases.map { files in
       (files.images + [files.label]).reduce(0) { $0 + ((try? FileStamp($1).size) ?? 0) }
     }

@@ -6,12 +6,12 @@ struct LoadedCase {
   let images: [Volume]
   let labels: Volume
 
-  /// Throws: what reading NIfTI throws, with the path in the message.
-  init(_ files: RawDataset.Case, reader: NIfTI.Reader, in budget: MemoryBudget, control: RunControl) throws(MedDINOError) {
+  /// Throws: what `VolumeFile.read` throws, with the path in the message.
+  init(_ files: RawDataset.Case, reader: VolumeFile.Reader, in budget: MemoryBudget, control: RunControl) throws(MedDINOError) {
     var images: [Volume] = []
-    for path in files.images { images.append(try NIfTI.read(path, reader: reader, in: budget, control: control.branch(nil))) }
+    for path in files.images { images.append(try VolumeFile.read(path, reader: reader, in: budget, control: control.branch(nil))) }
     self.images = images
-    labels = try NIfTI.read(files.label, reader: reader, in: budget, control: control.branch(nil))
+    labels = try VolumeFile.read(files.label, reader: reader, in: budget, control: control.branch(nil))
   }
   init(images: [Volume], labels: Volume) {
     self.images = images

@@ -20,7 +20,7 @@ public struct RawDataset: Sendable {
   public let name: String
   public let description: DatasetDescription
   public let scheme: LabelScheme
-  public let reader: NIfTI.Reader
+  public let reader: VolumeFile.Reader
   /// Sorted by identifier, code point by code point.
   public let cases: [Case]
   /// The text of `dataset.json`.
@@ -67,13 +67,14 @@ public struct RawDataset: Sendable {
     return missing
   }
 
-  private static func reader(_ description: DatasetDescription, _ source: String) throws(MedDINOError) -> NIfTI.Reader {
-    guard [".nii.gz", ".nii"].contains(description.fileEnding) else {
-      throw .unsupported("\(source): file_ending is \"\(description.fileEnding)\", expected \".nii.gz\" or \".nii\"")
+  private static func reader(_ description: DatasetDescription, _ source: String) throws(MedDINOError) -> VolumeFile.Reader {
+    let endings = VolumeFile.singleFileEndings
+    guard endings.contains(description.fileEnding) else {
+      throw .unsupported("\(source): file_ending is \"\(description.fileEnding)\", expected \(VolumeFile.words(endings))")
     }
     guard let name = description.readerOverride else { return .simpleITK }
-    guard let reader = NIfTI.Reader(rawValue: name) else {
-      let known = NIfTI.Reader.allCases.map(\.rawValue).joined(separator: ", ")
+    guard let reader = VolumeFile.Reader(rawValue: name) else {
+      let known = VolumeFile.Reader.allCases.map(\.rawValue).joined(separator: ", ")
       throw .unsupported("\(source): overwrite_image_reader_writer is \"\(name)\", expected one of \(known)")
     }
     return reader

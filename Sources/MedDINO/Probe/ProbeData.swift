@@ -5,14 +5,13 @@ public import Probing
 internal import Segmentation
 internal import Tensors
 
-/// Reads labelled slices for probing from NIfTI files.
+/// Reads labelled slices for probing from files of volumes.
 public enum ProbeData {
   /// An image with its label map.
   struct Pair {
     let image: String
     let labels: String
   }
-  private static let endings = [".nii.gz", ".nii"]
 
   /// `path`: a dataset folder of nnU-Net; a folder with `images` and `labels` (or `imagesTr` and `labelsTr`) whose files have the same
   /// names, the images' with or without `_0000`; or two files, "image,labels". Volumes are turned to LPS, slices are axial.
@@ -20,7 +19,7 @@ public enum ProbeData {
   /// `chosen`: the label values that are looked for, the others count as background; empty: all that occur. At most `maximum` slices are
   /// taken, evenly from all that show one of them.
   /// Throws: `.invalid` for a folder without pairs, images of several channels, unequal grids, labels that do not occur, are given twice or
-  /// are more than 4095; as `NIfTI.read`.
+  /// are more than 4095; as `VolumeFile.read`.
   public static func read(
     _ path: String, labels chosen: [Int] = [], maximum: Int = 96, in budget: MemoryBudget, control: RunControl = RunControl()
   ) throws(MedDINOError) -> LabelledSlices {
@@ -101,20 +100,19 @@ public enum ProbeData {
     var pairs: [Pair] = []
     let known = Set(try folderEntries(labels))
     for name in try folderEntries(images).sorted() {
-      guard let ending = endings.first(where: name.hasSuffix) else { continue }
-      let stem = name.dropLast(ending.count)
-      let bare = stem.hasSuffix("_0000") ? stem.dropLast(5) : stem
-      guard let match = ([String(stem), String(bare)].flatMap { stem in endings.map { stem + $0 } }).first(where: known.contains) else {
+      guard let stem = VolumeFile.stem(name) else { continue }
+      let bare = stem.hasSuffix("_0000") ? String(stem.dropLast(5)) : stem
+      guard let match = ([stem, bare].flatMap { stem in VolumeFile.endings.map { stem + $0 } }).first(where: known.contains) else {
         throw .invalid("\(images)/\(name): no label map of this name in \(labels)")
       }
       pairs.append(Pair(image: images + "/" + name, labels: labels + "/" + match))
     }
-    guard !pairs.isEmpty else { throw .invalid("\(images): no .nii or .nii.gz files in this folder") }
+    guard !pairs.isEmpty else { throw .invalid("\(images): no files ending in \(VolumeFile.endingsInWords) in this folder") }
     return pairs
   }
 
   private static func read(_ pair: Pair, in budget: MemoryBudget) throws(MedDINOError) -> (image: Volume, labels: Volume) {
-    let (image, labels) = (try NIfTI.read(pair.image, in: budget), try NIfTI.read(pair.labels, in: budget))
+    let (image, labels) = (try VolumeFile.read(pair.image, in: budget), try VolumeFile.read(pair.labels, in: budget))
     guard image.channels == 1, labels.channels == 1 else {
       throw .invalid("\(pair.image): \(image.channels) channels and \(labels.channels) of its label map, expected 1")
     }

@@ -73,7 +73,7 @@ struct SourceLayoutTests {
           try makeFolder(path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/"))
           try AtomicFile.write([1], to: path)
         }
-        let listing = try SourceListing([root], layout: entry.layout, reader: NIfTIVolumeReader())
+        let listing = try SourceListing([root], layout: entry.layout, reader: ImageVolumeReader())
         #expect(listing.volumes.map(\.name) == layout.names && Set(listing.volumes.map(\.file)) == Set(layout.images), "\(entry.name)")
         #expect(listing.passedOver == layout.others.count { !$0.contains("._") }, "\(entry.name)")
       }
@@ -89,10 +89,10 @@ struct SourceLayoutTests {
         try makeFolder(path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/"))
         try AtomicFile.write([1], to: path)
       }
-      let listing = try SourceListing([root], layout: .anything, reader: NIfTIVolumeReader())
+      let listing = try SourceListing([root], layout: .anything, reader: ImageVolumeReader())
       #expect(listing.volumes.map(\.name) == ["a", "x_b"] && listing.passedOver == 4)
       try AtomicFile.write([1], to: root + "/x_b.nii")
-      let error = #expect(throws: MedDINOError.self) { try SourceListing([root], layout: .anything, reader: NIfTIVolumeReader()) }
+      let error = #expect(throws: MedDINOError.self) { try SourceListing([root], layout: .anything, reader: ImageVolumeReader()) }
       #expect(error?.message.contains("a second volume \"x_b\"") == true)
     }
   }

@@ -7,12 +7,12 @@ extension NIfTIHeader {
 
   /// For the nibabel readers the spacing is that of the affine's columns, so that the axes can be rearranged exactly.
   /// Throws: `.format` when no usable orientation is given.
-  func placement(_ reader: NIfTI.Reader, _ path: String) throws(MedDINOError) -> Placement {
+  func placement(_ reader: VolumeFile.Reader, _ path: String) throws(MedDINOError) -> Placement {
     reader == .simpleITK ? try itkPlacement(path) : try nibabelPlacement(path)
   }
 
   /// Slope and intercept, (1, 0) when the values are stored as they are.
-  func scaling(_ reader: NIfTI.Reader, _ path: String) throws(MedDINOError) -> (slope: Double, intercept: Double) {
+  func scaling(_ reader: VolumeFile.Reader, _ path: String) throws(MedDINOError) -> (slope: Double, intercept: Double) {
     if reader == .simpleITK {
       return (slope.isFinite && slope != 0 ? slope : 1, intercept.isFinite ? intercept : 0)
     }

@@ -54,6 +54,13 @@ struct NIfTIHeader {
     }
   }
 
+  /// Whether a file starts as NIfTI and Analyze headers do: with their length, in either byte order.
+  static func isHeader(_ bytes: [UInt8]) -> Bool {
+    guard bytes.count >= 348 else { return false }
+    let sizes = [false, true].map { NIfTIFields(bytes: bytes, isSwapped: $0).int32(0) }
+    return sizes.contains(348) || sizes.contains(540)
+  }
+
   /// Bytes of all voxels. Throws: `.format` when the product does not fit.
   func byteCount(_ path: String) throws(MedDINOError) -> Int {
     try Checked.product([dtype.byteCount] + dims, "\(path): dim \(dims)")

@@ -77,17 +77,8 @@ struct NIfTISource {
       try control?.update(Double(done) / Double(count))
     }
     try gzip?.finish()
-    if header.isSwapped { Self.swapBytes(bytes, header.dtype.byteCount) }
+    if header.isSwapped { swapBytes(bytes, ofSize: header.dtype.byteCount) }
     return volume
-  }
-
-  private static func swapBytes(_ bytes: UnsafeMutableRawBufferPointer, _ size: Int) {
-    switch size {
-    case 2: bytes.withMemoryRebound(to: UInt16.self) { for i in $0.indices { $0[i] = $0[i].byteSwapped } }
-    case 4: bytes.withMemoryRebound(to: UInt32.self) { for i in $0.indices { $0[i] = $0[i].byteSwapped } }
-    case 8: bytes.withMemoryRebound(to: UInt64.self) { for i in $0.indices { $0[i] = $0[i].byteSwapped } }
-    default: break
-    }
   }
 
   /// `name.img` and `name.img.gz` stand for the header beside them.
