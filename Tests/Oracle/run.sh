@@ -8,5 +8,5 @@ stage=$(cd "$1" && pwd)
 . "$here/peers.sh"
 export PYTHONDONTWRITEBYTECODE=1
 status=0
-for script in oracle.py evaluation.py finetune_replay.py pretraining.py distillation_replay.py; do "$PEERS" "$here/$script" "$stage" || status=1; done
+for script in formats.py oracle.py evaluation.py finetune_replay.py pretraining.py distillation_replay.py; do "$PEERS" "$here/$script" "$stage" || status=1; done
 exit $status
