@@ -1,4 +1,4 @@
-/* Segments a NIfTI file with the C API.
+/* Segments a volume (NIfTI, NRRD or MetaImage) with the C API.
  *
  *   gcc -std=c99 segment.c -o segment $(pkg-config --cflags --libs meddino)
  *   ./segment organs.safetensors ct.nii.gz labels.nii.gz */

@@ -1,4 +1,4 @@
-"""Segments a NIfTI file: python3 segment.py MODEL INPUT.nii.gz LABELS.nii.gz"""
+"""Segments a volume (NIfTI, NRRD or MetaImage): python3 segment.py MODEL INPUT.nii.gz LABELS.nii.gz"""
 
 import sys
 

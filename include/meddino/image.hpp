@@ -104,7 +104,7 @@ using Watched = FileRun<meddino_file_options, meddino_file_options_init>;
 /// A volume in memory of the library's own.
 class Image {
  public:
-  /// Reads a NIfTI file as ITK does. For a model whose plan names another reader: Model::read_image.
+  /// Reads a NIfTI, NRRD or MetaImage file as ITK does. For a model whose plan names another reader: Model::read_image.
   static Image read(const Context &context, const std::string &path, const FileOptions &options = FileOptions()) {
     Image image(context.state());
     detail::Watched run(options);
@@ -123,7 +123,7 @@ class Image {
     detail::check(meddino_image_view(handle_.get(), &v));
     return v;
   }
-  /// Writes .nii or .nii.gz, whole or not at all.
+  /// Writes the format of the ending (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), whole or not at all.
   void write(const std::string &path, const FileOptions &options = FileOptions()) const {
     detail::Watched run(options);
     run.check(meddino_image_write_with(handle_.get(), path.c_str(), &run.c));

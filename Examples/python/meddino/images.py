@@ -1,4 +1,4 @@
-"""Volumes in memory of the library's own, from and to NIfTI files."""
+"""Volumes in memory of the library's own, from and to NIfTI, NRRD and MetaImage files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Image(Handle):
 
     @classmethod
     def read(cls, context: Context, path: Path, progress: Optional[Progress] = None, cancel: Optional[Cancel] = None) -> "Image":
-        """Reads a NIfTI file as ITK does. For a model whose plan names another reader: Model.read_image."""
+        """Reads a NIfTI, NRRD or MetaImage file as ITK does. For a model whose plan names another reader: Model.read_image."""
         image = cls(context)
         run = FileRun(image._library, progress, cancel)
         run.check(image._library.image_read_with(context._get(), c_path(path), run.reference(), image._out()))
         return image
 
     def write(self, path: Path, progress: Optional[Progress] = None, cancel: Optional[Cancel] = None) -> None:
-        """Writes .nii or .nii.gz, whole or not at all."""
+        """Writes the format of the ending (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), whole or not at all."""
         run = FileRun(self._library, progress, cancel)
         run.check(self._library.image_write_with(self._get(), c_path(path), run.reference()))
 
