@@ -191,7 +191,7 @@ struct PhantomTests {
     #expect(refuses { $0.bodyScale = .nan })
     #expect(refuses { $0.orientations = [] })
     #expect(refuses { $0.labelCount = 9 })
-    #expect(refuses { $0.fileEnding = ".mha" })
+    #expect(refuses { $0.fileEnding = ".dcm" })
     #expect(refuses { $0.name = "../up" })
     #expect(!refuses { $0.matrix = 1...1 })
     #expect(throws: MedDINOError.self) { try PhantomCase(index: -1, options: PhantomOptions()) }
