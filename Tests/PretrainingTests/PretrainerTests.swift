@@ -257,6 +257,16 @@ private let gram = #"""
     }
   }
 
+  /// The only block is the last one, which is made for the tokens that the losses read.
+  @Test func aStudentOfOneBlockLearns() throws {
+    for rate in ["0", "0.3"] {
+      let settings = try small(#"{"student": {"depth": 1, "drop_path_rate": \#(rate)}}"#)
+      let run = try Pretrainer(settings, source: noiseSource(), folder: nil, device: device())
+      let report = try run.step().report
+      #expect(report.losses.total.isFinite && report.norms.allSatisfy { $0.value.isFinite && $0.value > 0 })
+    }
+  }
+
   @Test func oneImageIsTooFewForTheSpread() throws {
     try withTemporaryFolder { folder in
       let run = try Pretrainer(small(#"{"train": {"batch_size_per_gpu": 1}}"#), source: noiseSource(), folder: folder, device: device())

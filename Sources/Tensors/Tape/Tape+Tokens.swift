@@ -29,8 +29,10 @@ extension Tape {
         prefixGradient = sum
       }
       let maskGradient = try tape.sum(toMask)
+      // Whoever takes single tokens hands back a matrix of all of them.
       tape.device.assembleTokensBackward(
-        gradient, mask: mask, prefixGradient: prefixGradient, maskTokenGradient: maskGradient, patchGradient: patchGradient)
+        gradient.reshaped([batch, prefixCount + patchCount, dim]), mask: mask, prefixGradient: prefixGradient,
+        maskTokenGradient: maskGradient, patchGradient: patchGradient)
       var begin = 0
       for (target, count) in zip(toPrefix, counts) {
         if let target, let prefixGradient { try tape.hand(prefixGradient.rows(begin..<begin + count), to: target) }
