@@ -76,29 +76,28 @@ CK_INLINE vf column_max(const float *s, int64_t keys, vf best) {
   return vf_max(vf_max(best, b1), vf_max(b2, b3));
 }
 
-/* Scores become weights 2^((s - max) factor), in place as float32 (rounded to bf16 when `rounded`); returns their
- * sum. The sum is over the unrounded weights. */
+/* The scores of `n` keys become weights 2^((s - max) factor), in place as float32 (rounded to bf16 when `rounded`), and
+ * are added, unrounded, to the n sums. */
+CK_INLINE void key_weights(const int n, float *s, vf best, vf factor, const int rounded, vf *sums) {
+  vf t[n];
+  FOR_N t[i] = (vf_load(s + i * NR) - best) * factor;
+  if (rounded) vf_exp2_negative_coarse_n(n, t);
+  else vf_exp2_negative_n(n, t);
+  FOR_N {
+    sums[i] += t[i];
+    vf_store(s + i * NR, rounded ? vf_round_bf16(t[i]) : t[i]);
+  }
+}
+/* Of all keys; returns the sum. */
 CK_INLINE vf column_weights(float *s, int64_t keys, vf best, vf factor, const int rounded) {
-  enum { MANY = 3 };
-  vf sums[MANY], t[MANY];
-  for (int j = 0; j < MANY; j++) sums[j] = vf_set1(0);
-  int64_t i = 0;
-  for (; i + MANY <= keys; i += MANY, s += MANY * NR) {
-    CK_UNROLL for (int j = 0; j < MANY; j++) t[j] = (vf_load(s + j * NR) - best) * factor;
-    if (rounded) vf_exp2_negative_coarse_n(MANY, t);
-    else vf_exp2_negative_n(MANY, t);
-    CK_UNROLL for (int j = 0; j < MANY; j++) {
-      sums[j] += t[j];
-      vf_store(s + j * NR, rounded ? vf_round_bf16(t[j]) : t[j]);
-    }
-  }
-  for (; i < keys; i++, s += NR) {
-    const vf x = (vf_load(s) - best) * factor;
-    const vf p = rounded ? vf_exp2_negative_coarse(x) : vf_exp2_negative(x);
-    sums[0] += p;
-    vf_store(s, rounded ? vf_round_bf16(p) : p);
-  }
-  return sums[0] + sums[1] + sums[2];
+  vf sums[AT_ONCE], sum;
+  for (int i = 0; i < AT_ONCE; i++) sums[i] = vf_set1(0);
+  int64_t key = 0;
+  for (; key + AT_ONCE <= keys; key += AT_ONCE, s += AT_ONCE * NR) key_weights(AT_ONCE, s, best, factor, rounded, sums);
+  for (; key < keys; key++, s += NR) key_weights(1, s, best, factor, rounded, sums);
+  sum = sums[0];
+  for (int i = 1; i < AT_ONCE; i++) sum += sums[i];
+  return sum;
 }
 
 #ifdef CK_HAS_DOT

@@ -31,6 +31,7 @@ CK_INLINE vf vf_exp(vf x) {
 /* Several vectors through one function, step by step: a processor waits for one step of all of them, where vector
  * after vector it would wait for every step of each. `n` is a constant. */
 #define FOR_N CK_UNROLL for (int i = 0; i < n; i++)
+enum { AT_ONCE = 3 }; /* more would not fit the registers of the narrower instruction sets */
 
 /* The same plus an exponent's bias: the sum, shifted into place, is 2^round(x) for round(x) in [-126, 127]. A product
  * with that keeps a NaN, which a sum of exponents would not. */

@@ -31,11 +31,11 @@ CK_INLINE void gemm_finish_rows(const int n, const ck_gemm_args *args, int64_t r
 
 CK_INLINE void gemm_finish_columns(const ck_gemm_args *args, int64_t row0, int64_t rows, int64_t column,
                                    const int lanes, const float *sums) {
-  enum { MANY = 3 };
   const vf bias = args->bias != NULL ? vf_load_n(args->bias + column, lanes) : vf_set1(0);
   const vf gamma = args->gamma != NULL ? vf_load_n(args->gamma + column, lanes) : vf_set1(1);
   int64_t r = 0;
-  for (; r + MANY <= rows; r += MANY) gemm_finish_rows(MANY, args, row0 + r, column, lanes, sums + r * NR, bias, gamma);
+  for (; r + AT_ONCE <= rows; r += AT_ONCE)
+    gemm_finish_rows(AT_ONCE, args, row0 + r, column, lanes, sums + r * NR, bias, gamma);
   for (; r < rows; r++) gemm_finish_rows(1, args, row0 + r, column, lanes, sums + r * NR, bias, gamma);
 }
 

@@ -37,7 +37,6 @@ CK_INLINE float row_mean_square(const float *x, int64_t columns, float centre) {
   return (vf_sum(even + odd) + rest) / (float)columns;
 }
 
-enum { GELU_MANY = 3 };
 CK_INLINE vf norm_vector(const float *x, const float *w, const float *b, int64_t i, int lanes, vf mean, vf rstd) {
   const vf v = (vf_load_n(x + i, lanes) - mean) * rstd;
   return vf_fma(v, vf_load_n(w + i, lanes), b != NULL ? vf_load_n(b + i, lanes) : vf_set1(0));
@@ -49,11 +48,11 @@ CK_INLINE void norm_row(const float *x, void *y, int32_t y_type, const float *w,
   const vf m = vf_set1(mean), s = vf_set1(rstd);
   int64_t i = 0;
   if (gelu)
-    for (; i + GELU_MANY * VL <= columns; i += GELU_MANY * VL) {
-      vf v[GELU_MANY];
-      CK_UNROLL for (int j = 0; j < GELU_MANY; j++) v[j] = norm_vector(x, w, b, i + j * VL, VL, m, s);
-      vf_gelu_n(GELU_MANY, v);
-      CK_UNROLL for (int j = 0; j < GELU_MANY; j++) store_row(y, y_type, i + j * VL, v[j], VL);
+    for (; i + AT_ONCE * VL <= columns; i += AT_ONCE * VL) {
+      vf v[AT_ONCE];
+      CK_UNROLL for (int j = 0; j < AT_ONCE; j++) v[j] = norm_vector(x, w, b, i + j * VL, VL, m, s);
+      vf_gelu_n(AT_ONCE, v);
+      CK_UNROLL for (int j = 0; j < AT_ONCE; j++) store_row(y, y_type, i + j * VL, v[j], VL);
     }
   CK_LOOP(j, columns - i, {
     const vf v = norm_vector(x, w, b, i + j, lanes, m, s);
