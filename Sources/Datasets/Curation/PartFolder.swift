@@ -7,8 +7,7 @@ internal import WeightFiles
 final class PartFolder {
   let path: String
   let part: String
-  private var descriptor: Int32 = -1
-  private var lockPath: String { path + "/.lock" }
+  private let lock: FileLock
   var resume: String { path + "/" + SliceSet.resumeFolder }
 
   /// Makes the folder. Throws: `.state` while another run writes to it, `.io`.
@@ -16,34 +15,11 @@ final class PartFolder {
     path = destination + "/" + part
     self.part = part
     try makeFolder(path + "/" + SliceSet.resumeFolder)
-    descriptor = try Self.lock(path)
+    guard let lock = try FileLock.take(path + "/.lock") else { throw .state("\(path): another run writes to it") }
+    if let missing = lock.missing { throw missing }
+    self.lock = lock
     try AtomicFile.removeAbandoned(in: path) { _ in true }
     try AtomicFile.removeAbandoned(in: resume) { _ in true }
-  }
-  deinit {
-    if descriptor >= 0 {
-      unlink(lockPath)
-      close(descriptor)
-    }
-  }
-
-  private static func lock(_ folder: String) throws(MedDINOError) -> Int32 {
-    let path = folder + "/.lock"
-    while true {
-      let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-      guard descriptor >= 0 else { throw .io("\(path): \(systemMessage(errno))") }
-      guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-        let code = errno
-        close(descriptor)
-        throw code == EWOULDBLOCK ? .state("\(folder): another run writes to it") : .io("\(path): \(systemMessage(code))")
-      }
-      // The run before may have removed the file between our open and our lock: then the lock is on a file that nobody else sees.
-      var (held, there) = (stat(), stat())
-      if fstat(descriptor, &held) == 0, stat(path, &there) == 0, held.st_ino == there.st_ino, held.st_dev == there.st_dev {
-        return descriptor
-      }
-      close(descriptor)
-    }
   }
 
   func isFinished() -> Bool { FileKind.of(path + "/" + SliceManifest.fileName) == .regular }
