@@ -7,15 +7,6 @@ import Testing
 @Suite struct NRRDTests {
   private let sample = TextHeaderSample.nrrd
 
-  private func read(_ sample: TextHeaderSample) throws -> Volume { try withTemporaryFolder { try readVolume(sample, in: $0) } }
-
-  @Test func geometryAndVoxels() throws {
-    let volume = try read(sample)
-    #expect(volume.dtype == .int16 && volume.channels == 1 && volume.isPacked && !volume.isPlane)
-    #expect(values(volume) == countingVoxels)
-    #expect(volume.geometry == Geometry(dims: [4, 3, 2], spacing: [0.5, 0.75, 2], origin: [-10, -20, 30]))
-  }
-
   @Test func encodings() throws {
     try withTemporaryFolder { folder in
       var ascii = sample.with(["encoding": "ascii", "endian": nil])
@@ -69,36 +60,36 @@ import Testing
       (["right-anterior-superior", "RAS"], [-1, -1, 1]), (["left-anterior-superior", "las"], [1, -1, 1]),
     ] {
       for name in names {
-        let volume = try read(sample.with("space", name))
+        let volume = try readVolume(sample.with("space", name))
         #expect(volume.geometry.origin == zip([-10, -20, 30], signs).map { $0 * $1 })
         #expect(volume.geometry.direction == [signs[0], 0, 0, 0, signs[1], 0, 0, 0, signs[2]])
         #expect(volume.geometry.spacing == [0.5, 0.75, 2])
       }
     }
-    let dimension = try read(sample.with(["space": nil, "space dimension": "3"]))
+    let dimension = try readVolume(sample.with(["space": nil, "space dimension": "3"]))
     #expect(dimension.geometry.origin == [-10, -20, 30])
   }
 
   @Test func permutedAndTiltedDirections() throws {
-    let turned = try read(sample.with("space directions", "(0,0.5,0) (0,0,-0.75) ( 2 , 0 , 0 )"))
+    let turned = try readVolume(sample.with("space directions", "(0,0.5,0) (0,0,-0.75) ( 2 , 0 , 0 )"))
     #expect(turned.geometry.spacing == [0.5, 0.75, 2])
     #expect(turned.geometry.direction == [0, 0, 1, 1, 0, 0, 0, -1, 0])
-    let tilted = try read(sample.with("space directions", "(1.2,1.6,0) (-1.6,1.2,0) (0,0,3)"))
+    let tilted = try readVolume(sample.with("space directions", "(1.2,1.6,0) (-1.6,1.2,0) (0,0,3)"))
     #expect(tilted.geometry.spacing == [2, 2, 3])
     #expect(zip(tilted.geometry.direction, [0.6, -0.8, 0, 0.8, 0.6, 0, 0, 0, 1]).allSatisfy { abs($0 - $1) < 1e-15 })
   }
 
   @Test func withoutDirections() throws {
     let bare = sample.with(["space": nil, "space directions": nil, "space origin": nil])
-    #expect(try read(bare).geometry == Geometry(dims: [4, 3, 2]))
-    #expect(try read(bare.with("spacings", "1 2 3")).geometry == Geometry(dims: [4, 3, 2], spacing: [1, 2, 3]))
-    let flipped = try read(bare.with("spacings", "-1 2 3"))
+    #expect(try readVolume(bare).geometry == Geometry(dims: [4, 3, 2]))
+    #expect(try readVolume(bare.with("spacings", "1 2 3")).geometry == Geometry(dims: [4, 3, 2], spacing: [1, 2, 3]))
+    let flipped = try readVolume(bare.with("spacings", "-1 2 3"))
     #expect(flipped.geometry.spacing == [1, 2, 3] && flipped.geometry.direction == [-1, 0, 0, 0, 1, 0, 0, 0, 1])
-    #expect(try read(bare.with(["spacings": "1 2 3", "axis mins": "5 6 7"])).geometry.origin == [5.5, 7, 8.5])
+    #expect(try readVolume(bare.with(["spacings": "1 2 3", "axis mins": "5 6 7"])).geometry.origin == [5.5, 7, 8.5])
     let nodes = bare.with(["spacings": "1 2 3", "axis mins": "5 6 7", "centerings": "node cell ???"])
-    #expect(try read(nodes).geometry.origin == [5, 7, 8.5])
-    #expect(try read(sample.with("space directions", nil)).geometry == Geometry(dims: [4, 3, 2], origin: [-10, -20, 30]))
-    #expect(try read(sample.with("space origin", nil)).geometry.origin == [0, 0, 0])
+    #expect(try readVolume(nodes).geometry.origin == [5, 7, 8.5])
+    #expect(try readVolume(sample.with("space directions", nil)).geometry == Geometry(dims: [4, 3, 2], origin: [-10, -20, 30]))
+    #expect(try readVolume(sample.with("space origin", nil)).geometry.origin == [0, 0, 0])
   }
 
   @Test func channelAxesWhereverTheyAre() throws {
@@ -113,7 +104,7 @@ import Testing
       ("2 3 2 2", "(0.5,0,0) (0,0.75,0) (0,0,2) none", "domain domain domain time", [0, 1, 2]),
     ]
     for item in cases {
-      let volume = try read(base.with(["sizes": item.sizes, "space directions": item.directions, "kinds": item.kinds]))
+      let volume = try readVolume(base.with(["sizes": item.sizes, "space directions": item.directions, "kinds": item.kinds]))
       #expect(volume.channels == 2 && volume.geometry.dims == [2, 3, 2] && volume.geometry.spacing == [0.5, 0.75, 2])
       #expect(Array(values(volume).prefix(3)) == item.first, "\(item)")
       #expect(values(volume).sorted() == countingVoxels)
@@ -122,10 +113,10 @@ import Testing
       "space": "left-posterior-superior-time", "sizes": "2 3 2 2", "space directions": "(0.5,0,0,0) (0,0.75,0,0) (0,0,2,0) (0,0,0,7)",
       "kinds": nil, "space origin": "(1,2,3,4)",
     ])
-    let volume = try read(time)
+    let volume = try readVolume(time)
     #expect(volume.channels == 2 && values(volume) == countingVoxels && volume.geometry.origin == [1, 2, 3])
     let bare = sample.with(["dimension": "4", "sizes": "2 3 2 2", "space": nil, "space directions": nil, "space origin": nil, "kinds": nil])
-    #expect(try read(bare).channels == 2)
+    #expect(try readVolume(bare).channels == 2)
   }
 
   @Test func planes() throws {
@@ -133,12 +124,12 @@ import Testing
       "dimension": "2", "sizes": "4 6", "space": nil, "space dimension": "2", "space directions": "(0,2) (3,0)", "space origin": "(5,6)",
       "kinds": "domain domain",
     ])
-    let volume = try read(plane)
+    let volume = try readVolume(plane)
     #expect(volume.isPlane && values(volume) == countingVoxels)
     let expected = Geometry(dims: [4, 6, 1], spacing: [2, 3, 2997], origin: [5, 6, 0], direction: [0, 1, 0, 1, 0, 0, 0, 0, 1])
     #expect(volume.geometry == expected)
     let coloured = plane.with(["dimension": "3", "sizes": "3 4 2", "space directions": "none (2,0) (0,3)", "kinds": "vector domain domain"])
-    let several = try read(coloured)
+    let several = try readVolume(coloured)
     #expect(several.isPlane && several.channels == 3 && several.geometry.dims == [4, 2, 1])
   }
 
@@ -183,16 +174,16 @@ import Testing
   @Test func linesAsProgramsWriteThem() throws {
     var windows = sample
     windows.lines = windows.lines.map { $0 + "\r" }
-    #expect(values(try read(windows)) == countingVoxels)
+    #expect(values(try readVolume(windows)) == countingVoxels)
     var free = sample
     free.lines.insert(
       contentsOf: [
         "# a comment: with a colon", "key:=value: x", "Segment0_Name:=liver", "CONTENT: a := b", "space units: \"mm\" \"mm\" \"mm\"",
       ], at: 1)
-    #expect(values(try read(free)) == countingVoxels)
+    #expect(values(try readVolume(free)) == countingVoxels)
     var cases = sample
     cases.lines[1] = "TYPE: Short"
-    #expect(values(try read(cases)) == countingVoxels)
+    #expect(values(try readVolume(cases)) == countingVoxels)
   }
 
   @Test func brokenHeadersAreNamed() throws {

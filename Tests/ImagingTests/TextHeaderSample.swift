@@ -1,10 +1,11 @@
 import Imaging
 import Platform
 import Tensors
+import TestSupport
 import Testing
 
 /// Headers of NRRD and MetaImage files for tests, line by line, with 24 voxels of int16 (4 × 3 × 2): 0, 1, 2, …
-struct TextHeaderSample {
+struct TextHeaderSample: Sendable {
   var lines: [String]
   var ending: String
   var voxels: [UInt8] = TextHeaderSample.int16(0..<24)
@@ -55,6 +56,17 @@ func readVolume(_ sample: TextHeaderSample, in folder: String, budget: MemoryBud
   let path = folder + "/sample" + sample.ending
   try sample.write(to: path)
   return try VolumeFile.read(path, in: budget)
+}
+
+func readVolume(_ sample: TextHeaderSample) throws -> Volume { try withTemporaryFolder { try readVolume(sample, in: $0) } }
+
+@Suite struct TextHeaderSampleTests {
+  @Test(arguments: [TextHeaderSample.nrrd, .metaImage]) func geometryAndVoxels(sample: TextHeaderSample) throws {
+    let volume = try readVolume(sample)
+    #expect(volume.dtype == .int16 && volume.channels == 1 && volume.isPacked && !volume.isPlane)
+    #expect(values(volume) == countingVoxels)
+    #expect(volume.geometry == Geometry(dims: [4, 3, 2], spacing: [0.5, 0.75, 2], origin: [-10, -20, 30]))
+  }
 }
 
 func compressed(_ bytes: [UInt8], _ wrapping: GzipWriter.Wrapping, at path: String) throws -> [UInt8] {

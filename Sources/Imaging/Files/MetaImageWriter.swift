@@ -4,36 +4,17 @@ internal import Tensors
 /// Writes MetaImage files as ITK does: LPS, channels first, compressed by zlib.
 struct MetaImageWriter {
   private let volume: Volume
-  private let voxels: VoxelStream
-
-  init(_ volume: Volume) {
-    self.volume = volume
-    voxels = VoxelStream(volume, .interleaved, appliesScaling: true)
-  }
+  private let dtype: DType
 
   /// `.mha`, or `.mhd` with the voxels beside it. Throws: `.invalid`, `.io`, `.cancelled`.
-  func write(to path: String, control: RunControl?) throws(MedDINOError) {
-    try VolumeCheck.geometry(volume.geometry)
-    let isDetached = path.lowercased().hasSuffix(".mhd")
-    let data = isDetached ? try DataFileName.beside(path, replacing: ".mhd", by: ".zraw") : nil
-    let header = try AtomicFile(path)
-    let text = try text(dataFile: data?.name ?? "LOCAL")
-    try header.write(text.before + String(repeating: " ", count: Self.sizeWidth) + text.behind)
-    let file = try data.map { data throws(MedDINOError) in try AtomicFile(data.path) } ?? header
-    let start = file.bytesWritten
-    let zlib = try GzipWriter(file, wrapping: .zlib)
-    try voxels.run(control) { bytes throws(MedDINOError) in try zlib.write(bytes) }
-    try zlib.finish()
-    // The compressed size stands before the data that it is known from: the blanks left for it are filled now.
-    try header.overwrite(Array(String(file.bytesWritten - start).utf8), at: text.before.utf8.count)
-    try file.commit()
-    if isDetached { try header.commit() }
+  static func write(_ volume: Volume, to path: String, control: RunControl?) throws(MedDINOError) {
+    let file = TextHeaderedFile(volume, detached: ".mhd", dataEnding: ".zraw", wrapping: .zlib)
+    let writer = MetaImageWriter(volume: volume, dtype: file.dtype)
+    try file.write(to: path, control: control) { dataFile throws(MedDINOError) in try writer.text(dataFile: dataFile ?? "LOCAL") }
   }
 
-  private static let sizeWidth = 19
-
   /// The header up to the value of CompressedDataSize, and from there on.
-  private func text(dataFile: String) throws(MedDINOError) -> (before: String, behind: String) {
+  private func text(dataFile: String) throws(MedDINOError) -> TextHeaderedFile.Header {
     let grid = WrittenGrid(volume)
     func row(_ values: [Double]) -> String { values.map(HeaderText.text).joined(separator: " ") }
     let before = [
@@ -48,7 +29,7 @@ struct MetaImageWriter {
     lines += ["ElementSpacing = " + row(grid.spacing), "DimSize = " + grid.dims.map(String.init).joined(separator: " ")]
     if volume.channels > 1 { lines.append("ElementNumberOfChannels = \(volume.channels)") }
     lines += ["ElementType = \(type)", "ElementDataFile = \(dataFile)"]
-    return (before.joined(separator: "\n"), lines.joined(separator: "\n") + "\n")
+    return .init(before: before.joined(separator: "\n"), behindSize: lines.joined(separator: "\n") + "\n")
   }
 
   /// MetaIO's letters name where the axes come from.
@@ -58,7 +39,7 @@ struct MetaImageWriter {
   }
 
   private var type: String {
-    switch voxels.dtype {
+    switch dtype {
     case .int8: "MET_CHAR"
     case .uint8, .bool: "MET_UCHAR"
     case .int16: "MET_SHORT"

@@ -4,26 +4,13 @@ internal import Tensors
 /// Writes NRRD files as ITK does: LPS, channels first, compressed by gzip.
 struct NRRDWriter {
   private let volume: Volume
-  private let voxels: VoxelStream
-
-  init(_ volume: Volume) {
-    self.volume = volume
-    voxels = VoxelStream(volume, .interleaved, appliesScaling: true)
-  }
+  private let dtype: DType
 
   /// `.nrrd`, or `.nhdr` with the voxels beside it. Throws: `.invalid`, `.io`, `.cancelled`.
-  func write(to path: String, control: RunControl?) throws(MedDINOError) {
-    try VolumeCheck.geometry(volume.geometry)
-    let isDetached = path.lowercased().hasSuffix(".nhdr")
-    let data = isDetached ? try DataFileName.beside(path, replacing: ".nhdr", by: ".raw.gz") : nil
-    let header = try AtomicFile(path)
-    try header.write(try text(dataFile: data?.name))
-    let file = try data.map { data throws(MedDINOError) in try AtomicFile(data.path) } ?? header
-    let gzip = try GzipWriter(file)
-    try voxels.run(control) { bytes throws(MedDINOError) in try gzip.write(bytes) }
-    try gzip.finish()
-    try file.commit()
-    if isDetached { try header.commit() }
+  static func write(_ volume: Volume, to path: String, control: RunControl?) throws(MedDINOError) {
+    let file = TextHeaderedFile(volume, detached: ".nhdr", dataEnding: ".raw.gz", wrapping: .gzip)
+    let writer = NRRDWriter(volume: volume, dtype: file.dtype)
+    try file.write(to: path, control: control) { dataFile throws(MedDINOError) in .init(before: try writer.text(dataFile: dataFile)) }
   }
 
   private func text(dataFile: String?) throws(MedDINOError) -> String {
@@ -39,14 +26,14 @@ struct NRRDWriter {
       "space directions: " + ((isVector ? ["none"] : []) + directions).joined(separator: " "),
       "kinds: " + ((isVector ? ["vector"] : []) + directions.map { _ in "domain" }).joined(separator: " "),
     ]
-    if voxels.dtype.byteCount > 1 { lines.append("endian: little") }
+    if dtype.byteCount > 1 { lines.append("endian: little") }
     lines += ["encoding: gzip", "space origin: " + vector(grid.origin)]
     if let dataFile { lines.append("data file: \(dataFile)") } else { lines.append("") }
     return lines.joined(separator: "\n") + "\n"
   }
 
   private var type: String {
-    switch voxels.dtype {
+    switch dtype {
     case .int8: "signed char"
     case .uint8, .bool: "unsigned char"
     case .int16: "short"
@@ -58,29 +45,5 @@ struct NRRDWriter {
     case .float32, .float16, .bfloat16: "float"
     case .float64: "double"
     }
-  }
-}
-
-/// The axes of a volume as text headers state them: two for a plane that lies in the x-y plane at z = 0, as it was read, else three.
-struct WrittenGrid {
-  let rank: Int
-  let dims: [Int]
-  let spacing: [Double]
-  let origin: [Double]
-  /// Of each axis, in LPS.
-  let directions: [[Double]]
-
-  init(_ volume: Volume) {
-    let geometry = volume.geometry
-    let matrix = Matrix3(geometry.direction)
-    let isPlane = volume.isPlane && geometry.dims[2] == 1
-    let isFlat = isPlane && geometry.origin[2] == 0 && matrix.column(2) == [0, 0, 1] && matrix[2, 0] == 0 && matrix[2, 1] == 0
-    let rank = isFlat ? 2 : 3
-    self.rank = rank
-    dims = Array(geometry.dims.prefix(rank))
-    // what is no plane of two axes gets a spacing that says nothing, instead of the stand-in
-    spacing = isPlane && !isFlat ? [geometry.spacing[0], geometry.spacing[1], 1] : Array(geometry.spacing.prefix(rank))
-    origin = Array(geometry.origin.prefix(rank))
-    directions = (0..<rank).map { Array(matrix.column($0).prefix(rank)) }
   }
 }

@@ -137,8 +137,8 @@ extension VolumeFile {
   public static func write(_ volume: Volume, to path: String, control: RunControl? = nil) throws(MedDINOError) {
     switch ending(of: path) {
     case ".nii.gz", ".nii": try NIfTI.write(volume, to: path, control: control)
-    case ".nrrd", ".nhdr": try NRRDWriter(volume).write(to: path, control: control)
-    case ".mha", ".mhd": try MetaImageWriter(volume).write(to: path, control: control)
+    case ".nrrd", ".nhdr": try NRRDWriter.write(volume, to: path, control: control)
+    case ".mha", ".mhd": try MetaImageWriter.write(volume, to: path, control: control)
     default: throw .unsupported("\(path): the name must end in \(endingsInWords)")
     }
   }
