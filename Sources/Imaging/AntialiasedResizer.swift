@@ -92,11 +92,10 @@ public enum HounsfieldNormalization {
   public static let mean: Float = 65.1084213256836
   public static let deviation: Float = 178.01663208007812
 
+  /// Within the range; NaN is its lowest value.
+  public static func clipped(_ value: Float) -> Float { value > range.lowerBound ? min(value, range.upperBound) : range.lowerBound }
+
   public static func apply(_ values: UnsafeMutableBufferPointer<Float>) {
-    for index in values.indices {
-      let value = values[index]
-      let clipped = value > range.lowerBound ? min(value, range.upperBound) : range.lowerBound
-      values[index] = (clipped - mean) / (deviation + 1e-8)
-    }
+    for index in values.indices { values[index] = (clipped(values[index]) - mean) / (deviation + 1e-8) }
   }
 }

@@ -89,10 +89,7 @@ struct PreparedSlice {
   private static func mapToColors(_ slice: Tensor) {
     let (values, range) = (slice.floats, HounsfieldNormalization.range)
     let width = range.upperBound - range.lowerBound
-    for index in values.indices {
-      let value = values[index]
-      values[index] = value > range.lowerBound ? (min(value, range.upperBound) - range.lowerBound) / width : 0
-    }
+    for index in values.indices { values[index] = (HounsfieldNormalization.clipped(values[index]) - range.lowerBound) / width }
     withExtendedLifetime(slice) {}
   }
 
@@ -101,30 +98,27 @@ struct PreparedSlice {
     switch normalization {
     case .hounsfield: return (Double(HounsfieldNormalization.mean), HounsfieldNormalization.deviation + 1e-8)
     case .slice:
-      clip(slice)
-      guard let base = slice.floats.baseAddress else { return (0, 1) }
-      defer { withExtendedLifetime(slice) {} }
-      let mean = PlaneStatistics(base, count: slice.count).mean
-      let deviation = PlaneStatistics.deviation(base, count: slice.count, mean: mean)
-      return (mean, deviation < leastDeviation ? 1 : Float(deviation))
+      let (mean, deviation) = clippedStatistics(slice)
+      return (mean, Float(deviation))
     case .none, .rgb: return (0, 1)
     }
   }
 
-  private static func clip(_ slice: Tensor) {
+  /// Clips the slice; its mean and sample deviation then, 1 for a slice that is only to be centred.
+  private static func clippedStatistics(_ slice: Tensor) -> (mean: Double, deviation: Double) {
     let (values, range) = (slice.floats, HounsfieldNormalization.range)
     for index in values.indices { values[index] = min(max(values[index], range.lowerBound), range.upperBound) }
-    withExtendedLifetime(slice) {}
-  }
-
-  /// z-score with the sample deviation after clipping.
-  private static func center(_ slice: Tensor) {
-    clip(slice)
-    let values = slice.floats
-    guard let base = values.baseAddress else { return }
+    guard let base = values.baseAddress else { return (0, 1) }
+    defer { withExtendedLifetime(slice) {} }
     let mean = PlaneStatistics(base, count: values.count).mean
     let deviation = PlaneStatistics.deviation(base, count: values.count, mean: mean)
-    let factor = deviation < leastDeviation ? 1 : 1 / deviation
+    return (mean, deviation < leastDeviation ? 1 : deviation)
+  }
+
+  /// z-score after clipping.
+  private static func center(_ slice: Tensor) {
+    let (mean, deviation) = clippedStatistics(slice)
+    let (values, factor) = (slice.floats, 1 / deviation)
     for index in values.indices { values[index] = Float((Double(values[index]) - mean) * factor) }
     withExtendedLifetime(slice) {}
   }

@@ -73,10 +73,7 @@ public struct VolumeSlices: SliceSource {
     if let base = pixels.floats.baseAddress {
       volume.readPlane(
         axis: 2, index: index - starts[low], rowAxis: 1, rows: 0..<dims[1], columnAxis: 0, columns: 0..<dims[0], channel: 0, into: base)
-      let range = HounsfieldNormalization.range
-      for place in 0..<pixels.count where !base[place].isFinite {
-        base[place] = base[place] > 0 ? range.upperBound : range.lowerBound
-      }
+      for place in 0..<pixels.count where !base[place].isFinite { base[place] = HounsfieldNormalization.clipped(base[place]) }
     }
     return PretrainingSlice(pixels, units: .hounsfield)
   }
