@@ -51,13 +51,18 @@ struct CheckpointTests {
     }
   }
 
+  /// A checkpoint after a step, and its bytes.
+  private func saved(to path: String) throws -> (ToyTraining, bytes: [UInt8]) {
+    let toy = try ToyTraining()
+    try toy.step()
+    try TrainingCheckpoint.save(toy.state, toy.tensors, to: path)
+    return (toy, try InputFile.contents(path))
+  }
+
   @Test func wrongFilesAreRefusedAndNothingChanges() throws {
     try withTemporaryFolder { folder in
       let path = folder + "/c.safetensors"
-      let toy = try ToyTraining()
-      try toy.step()
-      try TrainingCheckpoint.save(toy.state, toy.tensors, to: path)
-      let bytes = try InputFile.contents(path)
+      let (toy, bytes) = try saved(to: path)
       let bits = toy.bits
       for count in [0, 7, 100, bytes.count / 2, bytes.count - 1] {
         try AtomicFile.write(Array(bytes.prefix(count)), to: folder + "/short.safetensors")
@@ -84,10 +89,7 @@ struct CheckpointTests {
   @Test func damagedTensorsAreNamed() throws {
     try withTemporaryFolder { folder in
       let path = folder + "/c.safetensors"
-      let toy = try ToyTraining()
-      try toy.step()
-      try TrainingCheckpoint.save(toy.state, toy.tensors, to: path)
-      let bytes = try InputFile.contents(path)
+      let (toy, bytes) = try saved(to: path)
       let file = try SafeTensorsFile(InputFile(path))
       for name in ["weights.head.last", "adamw.first.head.w", "adamw.second.head.w", "average.dino_encoder.a"] {
         let entry = try #require(file.entry(name))
