@@ -5,7 +5,7 @@ usage: unet.py build FOLDER                             the dataset alone
        unet.py ours FOLDER --seconds N --stage STAGE    meddino
        unet.py all FOLDER --seconds N --stage STAGE     both, in turns, and the table
 Both learn from scratch, with the learning rate falling over the whole time: the number of updates that fit is measured first, outside
-the time. Both use the last weights, mirror at prediction and have --threads threads. Needs Tests/Long/requirements.txt.
+the time. Both use the last weights, mirror at prediction and have --threads threads. Needs Tests/Oracle/requirements.txt.
 """
 import argparse
 import copy
