@@ -30,14 +30,15 @@ setup:
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' LIBDIR='$(LIBDIR)' ZSHDIR='$(ZSHDIR)' VERSION=$(VERSION) ABI=$(ABI) \
   LIB='$(LIB)' CLI='$(CLI)' MPI_LIB='$(MPI_LIB)'
 
+# The same options for both products: with others SwiftPM compiles everything again.
 BUILD_DIST := MEDDINO_DIST=1 MEDDINO_OPENBLAS_A=$(OPENBLAS_A) MEDDINO_ZLIB_A=$(ZLIB_A) \
-  swift build --disable-local-rpath --scratch-path $(DIST) -c release
+  swift build --disable-local-rpath --static-swift-stdlib --scratch-path $(DIST) -c release
 
 lib: setup
 	$(BUILD_DIST) --product meddino
 
 cli: setup
-	$(BUILD_DIST) --product meddino-cli --static-swift-stdlib
+	$(BUILD_DIST) --product meddino-cli
 
 # Runs of several processes: the small library that the command line loads under mpirun. Needs libopenmpi-dev (or another MPI).
 mpi: $(MPI_LIB)
@@ -86,6 +87,11 @@ test-mpi: stage
 # Installing, packages, man pages, completions, CMake and pkg-config (part of `make test`).
 test-install: stage
 	Tests/Install/run.sh $(STAGE)
+
+# The C tests under valgrind, and with AddressSanitizer in Swift and C alike.
+test-memory: stage
+	Tests/C/run-valgrind.sh $(STAGE)
+	Tests/C/run-asan.sh
 
 test-long: stage
 	Tests/Long/run.sh $(STAGE)
@@ -139,7 +145,7 @@ format:
 	swift format --in-place --recursive Sources Tests Package.swift
 
 clean:
-	rm -rf .build .build-dist .build-stage .build-openmp .build-mpi demo bench dist
+	rm -rf .build .build-dist .build-stage .build-openmp .build-asan .build-mpi demo bench dist
 
-.PHONY: setup lib cli mpi all test test-golden test-c test-isa test-openmp test-oracle test-mpi test-install test-long bench check-abi update-abi \
+.PHONY: setup lib cli mpi all test test-golden test-c test-isa test-openmp test-oracle test-mpi test-install test-memory test-long bench check-abi update-abi \
   stage install install-files uninstall package package-files demo format clean

@@ -4,37 +4,8 @@
 set -u
 stage=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export PKG_CONFIG_PATH=$stage/lib/pkgconfig LD_LIBRARY_PATH=$stage/lib MEDDINO_LIBRARY=$stage/lib/libmeddino.so.1
-passed=0 failed=0
-strict=(-Wall -Wextra -pedantic -Werror)
+. "$here/hosts.sh"
 
-good() { passed=$((passed + 1)); }
-bad() { failed=$((failed + 1)); echo "FAILED: $1"; }
-# One check: the command succeeds. Its output is shown when it does not.
-must() {
-  local what=$1 output
-  shift
-  if output=$("$@" 2>&1); then good; else bad "$what"; echo "$output" | tail -40; fi
-}
-# A program that counts its own checks and ends with "NAME: N passed, M failed".
-counted() {
-  local what=$1 output status last
-  shift
-  output=$(timeout 170 "$@" 2>&1)
-  status=$?
-  echo "$output" | tail -60
-  last=$(echo "$output" | grep -oE '[0-9]+ passed, [0-9]+ failed' | tail -1)
-  if [ -z "$last" ]; then bad "$what ended with status $status and no count"; return; fi
-  passed=$((passed + ${last%% *}))
-  failed=$((failed + $(echo "$last" | awk '{print $3}')))
-  [ "$status" = 0 ] || [ "$(echo "$last" | awk '{print $3}')" != 0 ] || bad "$what ended with status $status"
-}
-
-read -ra flags <<<"$(pkg-config --cflags meddino)"
-read -ra libs <<<"$(pkg-config --libs meddino)"
 # The header alone, and twice, in every language it promises.
 for name in meddino.h meddino.hpp; do printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' $name $name >"$work/${name/./_}.c"; done
 for std in c99 c11 gnu17; do must "meddino.h as $std" gcc -std=$std "${strict[@]}" "${flags[@]}" -fsyntax-only "$work/meddino_h.c"; done
@@ -49,20 +20,10 @@ for part in "$stage"/include/meddino/*.hpp; do
   must "meddino/$(basename "$part") alone" g++ -std=c++11 "${strict[@]}" "${flags[@]}" -fsyntax-only -x c++ -include "$part" /dev/null
 done
 
-tests=()
-for source in "$here"/test_*.c; do
-  name=$(basename "$source" .c)
-  must "compile $name" gcc -std=c99 -D_GNU_SOURCE -g -O1 "${strict[@]}" "${flags[@]}" "$source" -o "$work/$name" "${libs[@]}" -lpthread -lm
-  tests+=("$name")
-done
 must "compile test_hpp" g++ -std=c++11 -g -O1 "${strict[@]}" "${flags[@]}" "$here/test_hpp.cpp" -o "$work/test_hpp" "${libs[@]}" -lpthread
 # A locale with a decimal comma, where the system can make one.
 mkdir -p "$work/locale"
 if localedef -i de_DE -f UTF-8 "$work/locale/de_DE.UTF-8" >/dev/null 2>&1; then export LOCPATH=$work/locale; fi
-# Slices to pretrain on.
-mkdir -p "$work/ct"
-must "phantom to curate" "$stage/bin/meddino" phantom "$work/ct/v1.nii.gz" --single --size 48,48,6 --seed 1 --quiet
-must "slice set" "$stage/bin/meddino" curate "$work/ct" "$work/slices" --size 40 --licence "CC0" --quiet
 for name in "${tests[@]}" test_hpp; do counted "$name" "$work/$name" "$work"; done
 unset LOCPATH
 
@@ -104,29 +65,6 @@ fi
 
 counted check-abi.sh "$here/check-abi.sh" "$(readlink -f "$stage/lib/libmeddino.so")" "$(awk '/define MEDDINO_ABI_VERSION/{print $3}' "$stage/include/meddino.h")" "$stage/include/meddino.h"
 counted abi-guard.sh "$here/abi-guard.sh" "$stage/include/meddino.h"
-
-# Valgrind: the AVX2 kernels (it knows no AVX-512), leaks of any handle, reads and writes out of bounds.
-if ! command -v valgrind >/dev/null; then
-  echo "skipped: valgrind is not installed"
-elif ! grep -qw avx2 /proc/cpuinfo; then
-  echo "skipped: valgrind needs a processor with AVX2 here"
-else
-  # Valgrind runs one thread at a time, so two tests share the processors.
-  names="test_training test_datasets test_training_arguments test_pretraining test_pretraining_arguments test_arguments test_volumes test_images test_features test_evaluation"
-  watched() { # its own folder: the tests of datasets make folders that must not be there
-    mkdir -p "$work/valgrind-$1"
-    ln -s "$work/slices" "$work/valgrind-$1/slices"
-    MEDDINO_SIMD=avx2 timeout 300 valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
-      --errors-for-leak-kinds=definite "$work/$1" "$work/valgrind-$1" >"$work/$1.log" 2>&1
-    echo $? >"$work/$1.status"
-  }
-  export -f watched
-  export work
-  echo $names | xargs -n 1 -P 2 bash -c 'watched "$0"'
-  for name in $names; do
-    counted "valgrind $name" bash -c 'cat "$1"; exit "$(cat "$2")"' - "$work/$name.log" "$work/$name.status"
-  done
-fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
