@@ -64,6 +64,7 @@ else
 fi
 
 counted check-abi.sh "$here/check-abi.sh" "$(readlink -f "$stage/lib/libmeddino.so")" "$(awk '/define MEDDINO_ABI_VERSION/{print $3}' "$stage/include/meddino.h")" "$stage/include/meddino.h"
+counted samples.sh "$here/samples.sh" "$stage/include/meddino.h" "$root/README.md"
 counted abi-guard.sh "$here/abi-guard.sh" "$stage/include/meddino.h"
 
 echo "$passed passed, $failed failed"
