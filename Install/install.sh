@@ -63,11 +63,19 @@ program() {
   put 644 "$work/zsh" "$ZSHDIR/_meddino"
   put 644 "$work/fish" share/fish/vendor_completions.d/meddino.fish
 }
+page() { # page FILE: a document whose links to examples and headers are those of the installed places
+  local up=../../../
+  case $1 in docs/*) up=../$up ;; esac
+  sed -E "s,(\]\((\.\./)?)Examples/,\1examples/,g; s,\]\((\.\./)?include/,](${up}include/,g" "$root/$1" >"$work/page"
+  put 644 "$work/page" "share/doc/meddino/$1"
+}
 documents() {
   local file
-  for file in LICENSE README.md CHANGELOG.md; do put 644 "$root/$file" "share/doc/meddino/$file"; done
+  put 644 "$root/LICENSE" share/doc/meddino/LICENSE
+  for file in README.md CHANGELOG.md CONTRIBUTING.md; do page "$file"; done
+  for file in "$root"/docs/*.md; do page "docs/$(basename "$file")"; done
+  put 644 "$root/Examples/demo-training.json" share/doc/meddino/examples/demo-training.json
   put 644 "$root/Install/debian/copyright" share/doc/meddino/copyright
-  for file in "$root"/docs/*.md; do put 644 "$file" "share/doc/meddino/docs/$(basename "$file")"; done
   for file in "$root"/Examples/{c,cpp,python,python/meddino}/*.{c,cpp,py,md,typed}; do
     if [ -f "$file" ]; then put 644 "$file" "share/doc/meddino/examples/${file#"$root/Examples/"}"; fi
   done

@@ -34,6 +34,10 @@ for path in bin/meddino lib/libmeddino.so.$version include/meddino.h include/med
   lib/cmake/meddino/meddinoConfig.cmake share/man/man1/meddino.1 share/doc/meddino/LICENSE share/doc/meddino/copyright share/doc/meddino/docs/install.md \
   share/doc/meddino/examples/c/segment.c share/doc/meddino/examples/python/meddino/__init__.py share/bash-completion/completions/meddino share/zsh/site-functions/_meddino \
   share/fish/vendor_completions.d/meddino.fish; do must "$path" test -s "$prefix/$path"; done
+for page in "$prefix"/share/doc/meddino/{,docs/}*.md; do
+  while read -r link; do must "$link of $(basename "$page")" test -e "$(dirname "$page")/$link"; done \
+    < <(grep -oE '\]\([^):# ]+' "$page" | cut -c3- | sort -u)
+done
 same "link of the ABI" "$(readlink "$prefix/lib/libmeddino.so.$abi")" "libmeddino.so.$version"
 same "link of the linker" "$(readlink "$prefix/lib/libmeddino.so")" "libmeddino.so.$abi"
 same "soname" "$(readelf -dW "$prefix/lib/libmeddino.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')" "libmeddino.so.$abi"
