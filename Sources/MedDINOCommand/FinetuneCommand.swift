@@ -17,7 +17,7 @@ struct FinetuneCommand: ParsableCommand {
       fold's validation cases are segmented as whole volumes into validation, with summary.json and metrics.csv.
       The checkpoint is written every --save-every epochs, at the end, and on Ctrl-C. --resume goes on from it with the settings of the run; \
       a run that was stopped before its first checkpoint starts from the beginning, with the settings given.
-      Every option is a key of the JSON that --config reads and --print-config writes: --batch-size is "batch_size".
+      Options of how the network learns are keys of the JSON that --config reads and --print-config writes: --batch-size is "batch_size".
       """)
 
   @Argument(
