@@ -23,13 +23,18 @@ public enum DatasetPreparation {
     return report
   }
 
-  /// The folder of a dataset given by path, or by number or name under `raw`.
+  /// The folder of a dataset given by path, or by number or name in `folder`.
   ///
-  /// `others`: folders that a number is looked up in as well (preprocessed, results). Throws: `.invalid` when there is none or several.
-  public static func locate(_ reference: String, raw: String? = nil, others: [String] = []) throws(MedDINOError) -> String {
+  /// `variable`: where `folder` comes from, for the message when it is nil. `others`: folders that a number is looked up in as well
+  /// (preprocessed, results). Throws: `.invalid` when there is none or several.
+  public static func locate(
+    _ reference: String, in folder: String?, named variable: String, others: [String] = []
+  ) throws(MedDINOError) -> String {
     if FileKind.of(reference) == .directory { return reference }
-    guard let raw else { throw .invalid("dataset \"\(reference)\": no such folder, and no folder of raw datasets to look it up in") }
-    return try RawDataset.locate(reference, raw: raw, others: others)
+    guard let folder else {
+      throw .invalid("dataset \"\(reference)\": no such folder, and \(variable) is not set, in which a number or name is looked up")
+    }
+    return try RawDataset.locate(reference, raw: folder, others: others)
   }
 }
 

@@ -1,6 +1,5 @@
 import ArgumentParser
 import FineTuning
-import Glibc
 import MedDINO
 import Networks
 import Platform
@@ -214,9 +213,7 @@ struct FinetuneCommand: ParsableCommand {
   }
 
   static func locate(_ reference: String) throws -> String {
-    if FileKind.of(reference) == .directory { return reference }
-    let folder = getenv("nnUNet_preprocessed").map { String(cString: $0) }
-    return try DatasetPreparation.locate(reference, raw: folder)
+    try DatasetPreparation.locate(reference, in: environment("nnUNet_preprocessed"), named: "nnUNet_preprocessed")
   }
 
   private func printEstimate(_ start: Model?, _ data: TrainingDataset, _ settings: RunSettings, _ context: Context) throws {

@@ -47,6 +47,11 @@ func byteCount(_ text: String, _ option: String = "--max-memory") throws -> Int 
   return bytes
 }
 
+/// A variable of the environment; nil where it is not set or empty.
+func environment(_ name: String) -> String? {
+  getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+}
+
 extension ParsableCommand {
   /// Runs the work of a command; a failure becomes one line on standard error and an exit code.
   func perform(_ body: () throws -> Void) throws {

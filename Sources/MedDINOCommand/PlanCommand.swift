@@ -1,6 +1,5 @@
 import ArgumentParser
 import FineTuning
-import Glibc
 import MedDINO
 import Platform
 import WeightFiles
@@ -35,10 +34,11 @@ struct PlanCommand: ParsableCommand {
     try perform {
       let start = monotonicSeconds()
       let context = try common.context()
-      let others = ["nnUNet_preprocessed", "nnUNet_results"].compactMap(Self.environment)
-      let folder = try DatasetPreparation.locate(dataset, raw: Self.environment("nnUNet_raw"), others: others)
-      guard let target = output ?? Self.environment("nnUNet_preprocessed") ?? (verifyOnly ? "" : nil) else {
-        throw MedDINOError.invalid("--output is not given and nnUNet_preprocessed is not set, expected a folder")
+      let others = ["nnUNet_preprocessed", "nnUNet_results"].compactMap(environment)
+      let folder = try DatasetPreparation.locate(dataset, in: environment("nnUNet_raw"), named: "nnUNet_raw", others: others)
+      guard let target = output ?? environment("nnUNet_preprocessed") ?? (verifyOnly ? "" : nil) else {
+        throw ValidationError(
+          "Missing expected argument '--output <folder>', and nnUNet_preprocessed is not set: the folder of preprocessed datasets.")
       }
       let report = try DatasetPreparation.run(
         folder, to: target, options: options(), context: context, control: Terminal.control(quiet: common.quiet))
@@ -67,10 +67,6 @@ struct PlanCommand: ParsableCommand {
     options.verifyOnly = verifyOnly
     options.jobs = jobs
     return options
-  }
-
-  private static func environment(_ name: String) -> String? {
-    getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
   }
 
   private func summary(_ report: DatasetPreparation.Report, _ folder: String, seconds: Double) {

@@ -143,6 +143,9 @@ holds "bad dataset is named" grep -q 'case phantom_003: label file .* is missing
 holds "bad dataset leaves nothing" test ! -e bad
 check "bad upscale" 2 "$meddino" plan raw/Dataset900_Phantom -o bad --upscale 100
 check "no dataset" 2 env -u nnUNet_raw "$meddino" plan 900 -o bad
+holds "its variable is named" grep -q 'nnUNet_raw is not set' err.txt
+check "too many organs" 2 "$meddino" phantom x --organs 9
+holds "their option is named" grep -q -- '--organs is 9' err.txt
 # Evaluation: references against themselves and against other label maps.
 truth=data/Dataset900_Phantom
 mkdir same other
