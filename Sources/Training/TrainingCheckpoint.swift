@@ -1,3 +1,4 @@
+internal import Networks
 public import Platform
 public import Tensors
 public import WeightFiles
@@ -42,7 +43,7 @@ public final class TrainingCheckpoint {
   /// CRC-32 of every tensor's bytes; null in files of earlier versions.
   private let checksums: JSON
   /// Metadata that only a checkpoint has.
-  public static let versionKey = "meddino_checkpoint"
+  public static let versionKey = Checkpoint.trainingKey
   private static let stateKey = "state"
   private static let optimizerKey = "adamw"
   private static let checksumKey = "crc32"

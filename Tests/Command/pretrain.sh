@@ -106,6 +106,8 @@ check "so does the teacher" 0 "$meddino" convert one/eval/training_6/teacher_che
 check "and the one for PyTorch" 0 "$meddino" convert one/eval/training_6/teacher_checkpoint.pth -o p.safetensors
 check "info of the model" 0 "$meddino" info m.safetensors --verify --json
 holds "its encoder is the run's" grep -q '"depth": 2' out.txt
+check "info of a training checkpoint" 2 "$meddino" info one/pretraining_0000000006.safetensors
+holds "the backbone is named" grep -q 'a training checkpoint: open backbone.safetensors' err.txt
 check "a finished run has nothing to do" 0 "$meddino" pretrain ct "${small[@]}" -o one
 holds "and says so" grep -q 'one is finished after iteration 6' err.txt
 cp one/eval/training_6/backbone.safetensors kept.safetensors

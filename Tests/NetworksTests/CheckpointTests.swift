@@ -86,6 +86,25 @@ struct ToyWeights {
     }
   }
 
+  /// What a run of ours goes on from is told from models, and is none of the names that a folder offers.
+  @Test func trainingCheckpointsAreNoModels() throws {
+    try withTemporaryFolder { folder in
+      func write(_ name: String, _ tensor: String, isTraining: Bool) throws {
+        try SafeTensorsWriter.write(
+          [(tensor, try Tensor([0], [1], in: budget))], metadata: isTraining ? [(Checkpoint.trainingKey, "1")] : [], to: folder + "/" + name
+        )
+      }
+      try write("checkpoint_latest.safetensors", "weights.dino_encoder.cls_token", isTraining: true)
+      #expect(message { _ = try Checkpoint.open(folder, in: budget) }.hasSuffix("(model.safetensors)"))
+      try write("pretraining_1.safetensors", "weights.backbone.cls_token", isTraining: true)
+      try write("model_best.safetensors", "cls_token", isTraining: false)
+      #expect(message { _ = try Checkpoint.open(folder, in: budget) }.hasSuffix("; it has model_best.safetensors: name one of them"))
+      func opened(_ name: String) -> String { message { _ = try Checkpoint.open(folder + "/" + name, in: budget) } }
+      #expect(opened("checkpoint_latest.safetensors").contains("a training checkpoint: open model_best.safetensors or model_final"))
+      #expect(opened("pretraining_1.safetensors").contains("a training checkpoint: open backbone.safetensors"))
+    }
+  }
+
   @Test func exportsSayWhatShapesDoNot() throws {
     var toy = ToyWeights(ToyWeights.toy())
     toy.tensors.removeAll { $0.0 == "rope_embed.periods" }

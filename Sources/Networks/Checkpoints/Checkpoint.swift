@@ -27,9 +27,20 @@ public enum Checkpoint {
       throw .format("\(source.name): neither a PyTorch checkpoint nor a safetensors file")
     }
     let file = try SafeTensorsFile(source, in: budget)
+    if isTraining(file) { throw .format("\(source.name): a training checkpoint: \(models(besideTraining: file))") }
     return try CheckpointMapper(
       file, isTeacher: false, configuration: configuration, declared: try declaredEncoder(file), training: nil
     ).contents()
+  }
+
+  /// Metadata that only a checkpoint of one of our own runs has, from which the run goes on.
+  public static let trainingKey = "meddino_checkpoint"
+
+  private static func isTraining(_ file: SafeTensorsFile) -> Bool { file.metadata[trainingKey] != nil }
+
+  private static func models(besideTraining file: SafeTensorsFile) -> String {
+    file.names.contains { $0.hasPrefix("weights.backbone.") }
+      ? "open backbone.safetensors of a folder under eval beside it" : "open model_best.safetensors or model_final.safetensors beside it"
   }
 
   /// The configuration that an export of pretraining carries; nil for files of other programs, whatever they call an architecture.
@@ -57,13 +68,26 @@ public enum Checkpoint {
       return try open(try InputFile(folder + name), configuration: configuration, in: budget)
     }
     guard FileKind.of(index) == .regular else {
-      let models = try folderEntries(path).filter { $0.hasSuffix(".safetensors") || $0.hasSuffix(".pth") }
-      let hint = models.isEmpty ? "" : "; it has \(models.prefix(5).joined(separator: ", ")): name one of them"
+      let models = try candidates(folder, in: budget)
+      let hint = models.isEmpty ? "" : "; it has \(models.joined(separator: ", ")): name one of them"
       throw .format(
         "\(path): expected an nnU-Net result folder (plans.json, fold_N) or a HuggingFace or timm model (model.safetensors)\(hint)")
     }
     let weights = try sharded(index, folder: folder, in: budget)
     return try CheckpointMapper(weights, isTeacher: false, configuration: configuration, training: nil).contents()
+  }
+
+  /// Names of up to five files that may be opened; training checkpoints are none. Throws: `.io`.
+  private static func candidates(_ folder: String, in budget: MemoryBudget) throws(MedDINOError) -> [String] {
+    var found: [String] = []
+    for name in try folderEntries(folder) where found.count < 5 {
+      guard name.hasSuffix(".safetensors") || name.hasSuffix(".pth") else { continue }
+      if name.hasSuffix(".safetensors"), let file = try? SafeTensorsFile(InputFile(folder + name), in: budget), isTraining(file) {
+        continue
+      }
+      found.append(name)
+    }
+    return found
   }
 
   private static func sharded(_ index: String, folder: String, in budget: MemoryBudget) throws(MedDINOError) -> ShardedWeights {
