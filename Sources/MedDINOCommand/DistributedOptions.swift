@@ -52,7 +52,7 @@ struct DistributedOptions: ParsableArguments {
       usleep(50_000)
     }
     if let error = error as? MedDINOError {
-      note("meddino: rank \(ranks.rank) of \(ranks.size): \(error.kind == .cancelled ? "interrupted" : error.message)")
+      note("meddino: rank \(ranks.rank) of \(ranks.size): \(error.kind == .cancelled ? "interrupted" : error.wording)")
       ranks.abort(error.kind.exitCode)
     }
     note("meddino: rank \(ranks.rank) of \(ranks.size): \(error)")

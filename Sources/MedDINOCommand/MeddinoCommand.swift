@@ -61,7 +61,7 @@ extension ParsableCommand {
       guard fflush(nil) == 0 else { throw MedDINOError.io("standard output: \(systemMessage(errno))") }
     } catch let error as MedDINOError {
       Terminal.finishProgress()
-      note(error.kind == .cancelled ? "meddino: interrupted" : "meddino: \(error.message)")
+      note(error.kind == .cancelled ? "meddino: interrupted" : "meddino: \(error.wording)")
       throw ExitCode(error.kind.exitCode)
     }
   }

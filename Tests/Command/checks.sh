@@ -1,5 +1,5 @@
 # Sourced by the tests of the command line: a folder of their own to work in, and checks that are counted.
-# Needs nothing, sets work, passed, failed, and goes to $work.
+# Needs nothing (json_lines: python3), sets work, passed, failed, and goes to $work.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -23,4 +23,10 @@ holds() { # holds NAME TEST...
     failed=$((failed + 1))
     echo "FAILED $name"
   fi
+}
+json_lines() { # json_lines FILE: every line is a JSON value of its own
+  python3 -c 'import json, sys
+lines = open(sys.argv[1]).read().splitlines()
+assert lines
+for line in lines: json.loads(line)' "$1"
 }

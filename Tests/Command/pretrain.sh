@@ -162,8 +162,9 @@ json.dump(a, open("stage2.json", "w"))
 END
 second=(--preset tiny --config stage2.json --batch-size 2 --epochs 1 --epoch-length 3)
 check "a stage without the one before" 2 "$meddino" pretrain ct "${second[@]}" -o lost
-holds "the missing anchor is named" grep -q 'gram.ckpt is missing' err.txt
-check "the next stage" 0 "$meddino" pretrain ct "${second[@]}" -o three --previous one/pretraining_0000000006.safetensors --json --quiet
+holds "the missing anchor is named" grep -q -- '--previous is not given, nor gram.ckpt' err.txt
+check "the next stage" 0 "$meddino" pretrain ct "${second[@]}" -o three --previous one/pretraining_0000000006.safetensors --json
+holds "every line of its output is JSON" json_lines out.txt
 holds "its anchor has a loss" grep -q '"gram_loss"' out.txt
 check "from the exported teacher" 0 "$meddino" pretrain ct "${second[@]}" -o four --previous one/eval/training_6/teacher_checkpoint.safetensors --quiet
 holds "is the same" cmp -s three/eval/training_3/backbone.safetensors four/eval/training_3/backbone.safetensors

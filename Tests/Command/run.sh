@@ -85,6 +85,13 @@ set=pre/Dataset900_Phantom
 check "settings without a dataset" 0 "$meddino" finetune --print-config
 holds "settings are JSON" grep -q '"decoder_lr"' out.txt
 check "no dataset" 64 "$meddino" finetune -o nothing
+check "no output" 64 "$meddino" finetune $set --config tiny.json
+check "a number without a folder to look in" 2 env -u nnUNet_preprocessed "$meddino" finetune 900 --config tiny.json -o no
+holds "the variable is named" grep -q 'nnUNet_preprocessed is not set' err.txt
+check "folds of no start model" 2 "$meddino" finetune $set --config tiny.json -o no --folds 0
+holds "they need a start model" grep -q -- '--folds has an effect only together with --backbone' err.txt
+check "more blocks than there are" 2 "$meddino" finetune --config tiny.json --adapt last:5 --print-config
+holds "their option is named" grep -q -- '--adapt last:BLOCKS is 5, expected 1 to' err.txt
 check "finetune" 0 "$meddino" finetune $set --config tiny.json -o run0 --json --quiet
 holds "finetune validates whole volumes" grep -q '"validation":.*"model":"model_best.safetensors"' <(tr -d ' ' <out.txt)
 holds "a fifth of the cases" test "$(ls run0/validation/*.nii.gz | wc -l)" = 1
@@ -193,6 +200,9 @@ check "a folder and a file" 2 "$meddino" evaluate same truth.nii.gz
 check "bad tolerance" 2 "$meddino" evaluate same "$truth/labelsTr" --nsd-tolerance=-1
 check "report into nowhere" 2 "$meddino" evaluate same "$truth/labelsTr" --report nowhere/r.html
 check "evaluate with little memory" 3 "$meddino" evaluate same "$truth/labelsTr" --max-memory 10K
+holds "the option of the limit is named" grep -q -- '(--max-memory)' err.txt
+check "evaluate quietly" 0 "$meddino" evaluate same "$truth/labelsTr" --quiet
+holds "the table is printed" grep -q '^mean ' out.txt
 check "a dataset of all organs" 0 "$meddino" phantom full --cases 1 --test-cases 0 --size 32,32,4
 full=full/Dataset900_Phantom/dataset.json
 check "labels that are nowhere, as JSON" 0 "$meddino" evaluate labels.nii.gz truth.nii.gz --labels "$full" --json
