@@ -47,6 +47,9 @@ public struct FoldValidation: Sendable {
   ) throws(MedDINOError) -> FoldValidation {
     let validation = try FoldValidation.Plan(run, dataset, options)
     let model = try Model.open(run + "/" + validation.model, context: context)
+    if let own = model.task?.configuration.name, own != dataset.configuration.name {
+      throw .invalid("\(run)/\(validation.model) has the configuration \"\(own)\", the dataset \"\(dataset.configuration.name)\"")
+    }
     guard model.task?.scheme == dataset.scheme else {
       throw .invalid("\(run)/\(validation.model) has other labels than the dataset")
     }
@@ -69,6 +72,16 @@ public struct FoldValidation: Sendable {
     let result = FoldValidation(folder: folder, model: validation.model, fold: validation.fold, evaluation: evaluation)
     try result.write(dataset, validation.prepared, validation.cases.map(\.identifier))
     return result
+  }
+
+  /// The configuration of the plan that the model of a run has which `run` validates. Throws: `.invalid` for a folder without a run or
+  /// model, `.io`, `.format`.
+  public static func configuration(of run: String, options: Options = Options()) throws(MedDINOError) -> String {
+    let path = run + "/" + (try Plan.model(run, options))
+    guard let name = try SafeTensorsFile(InputFile(path)).metadata["configuration"] else {
+      throw .format("\(path): metadata \"configuration\" is missing")
+    }
+    return name
   }
 
   /// Finds out before a long run whether `run` will have its images. Throws: `.invalid`, `.io`, `.format`, `.state`.
@@ -114,16 +127,22 @@ extension FoldValidation {
     let cases: [RawDataset.Case]
 
     init(_ run: String, _ dataset: TrainingDataset, _ options: Options) throws(MedDINOError) {
-      let path = run + "/settings.json"
-      guard FileKind.of(path) == .regular else { throw .invalid("\(run): no settings.json, expected the folder of a run") }
-      fold = try RunSettings(String(decoding: try InputFile.contents(path), as: UTF8.self)).fold
+      model = try Self.model(run, options)
+      fold = try RunSettings(String(decoding: try InputFile.contents(run + "/settings.json"), as: UTF8.self)).fold
+      (prepared, reader, cases) = try Self.cases(dataset, fold, options)
+    }
+
+    /// File name of the model that is validated.
+    static func model(_ run: String, _ options: Options) throws(MedDINOError) -> String {
+      guard FileKind.of(run + "/settings.json") == .regular else {
+        throw .invalid("\(run): no settings.json, expected the folder of a run")
+      }
       let wanted = options.choice.map { [$0] } ?? [.best, .final]
       let names = wanted.map { "model_\($0.rawValue).safetensors" }
       guard let name = names.first(where: { FileKind.of(run + "/" + $0) == .regular }) else {
         throw .invalid("\(run) has no \(names.joined(separator: " or ")): the run has not made it yet")
       }
-      model = name
-      (prepared, reader, cases) = try Self.cases(dataset, fold, options)
+      return name
     }
 
     static func cases(

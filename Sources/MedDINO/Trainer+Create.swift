@@ -144,4 +144,22 @@ public struct RunSettings: Equatable, Sendable {
     self.init(try FineTuningSettings(.object(object)), fold: chosen, output: folder)
     namesNetwork = ["encoder", "taps"].contains { object[$0].map { !$0.isNull } ?? false }
   }
+
+  /// What other settings ask for and these do not have, key by key of `given`, an object as `init(_:)` reads it.
+  ///
+  /// Of an encoder only the keys that it names count; the folder of the run does not. Throws: as `init(_:)`.
+  public func differences(from given: JSON) throws(MedDINOError) -> [(key: String, asked: JSON, own: JSON)] {
+    guard let named = given.objectValue else { throw .invalid("the settings are not a JSON object") }
+    let (asked, own) = (try RunSettings(given.text()).json, json)
+    var found: [(key: String, asked: JSON, own: JSON)] = []
+    for (key, value) in named.entries where key != "output" && !value.isNull {
+      let (a, b) = (asked[key] ?? .null, own[key] ?? .null)
+      guard key == "encoder", let inner = value.objectValue else {
+        if a != b { found.append((key, a, b)) }
+        continue
+      }
+      for part in inner.keys where a[part] != b[part] { found.append(("encoder.\(part)", a[part] ?? .null, b[part] ?? .null)) }
+    }
+    return found
+  }
 }

@@ -82,10 +82,21 @@ extension Trainer {
     return isLatest ? own : noted
   }
 
+  /// The configuration of the plan that a saved run trains with. Throws: `.format`, `.io`, `.unsupported`.
+  public static func configuration(ofCheckpoint path: String) throws(MedDINOError) -> String {
+    guard let name = FineTuner.owner(of: try TrainingCheckpoint(path))["configuration"]?.stringValue else {
+      throw .format("\(path): checkpoint without configuration")
+    }
+    return name
+  }
+
   /// A run goes on only with the data it began with. Throws: `.invalid`, `.format`, `.io`.
   private static func check(
     _ dataset: TrainingDataset, _ task: Model.Task, _ owner: JSON, _ fold: DatasetSplits.Fold, _ path: String
   ) throws(MedDINOError) {
+    guard dataset.configuration.name == task.configuration.name else {
+      throw .invalid("\(path): the run has the configuration \"\(task.configuration.name)\", the dataset \"\(dataset.configuration.name)\"")
+    }
     guard dataset.configuration == task.configuration, dataset.scheme == task.scheme else {
       throw .invalid("\(path): the run has another plan or other labels than the dataset")
     }

@@ -29,9 +29,10 @@ struct FinetuneCommand: ParsableCommand {
     completion: .list(Recipe.presets.map { $0.aliases.first ?? $0.name }))
   var recipe: String?
   @Option(
-    help: ArgumentHelp("Weights to start from: a backbone of any layout, or a model; random without.", valueName: "file"),
-    completion: .file())
-  var backbone: String?
+    help: ArgumentHelp(
+      "Configuration of the plan; needed when several are preprocessed, known to a run that goes on or is validated.", valueName: "name"))
+  var configuration: String?
+  @OptionGroup(title: "Start model") var start: StartOptions
   @Option(help: ArgumentHelp("JSON file of settings; options win over it.", valueName: "file"), completion: .file()) var config: String?
   @Option(help: "Encoder preset, for a start from random weights.", completion: .list(EncoderConfiguration.presetNames))
   var encoder: String?
@@ -69,7 +70,6 @@ struct FinetuneCommand: ParsableCommand {
   @Flag(help: "Print the settings as JSON and do nothing.") var printConfig = false
   @Flag(help: "Print what an update would take and do nothing.") var estimate = false
   @Flag(help: "Print the epochs as JSON lines.") var json = false
-  @OptionGroup var opening: OpeningOptions
   @OptionGroup var distributed: DistributedOptions
   @OptionGroup var common: CommonOptions
 
@@ -79,7 +79,9 @@ struct FinetuneCommand: ParsableCommand {
 
   /// The training, and what is left for the first process alone.
   private func run(_ ranks: any Communicator) throws -> (() throws -> Void)? {
-    let settings = try RunSettings(try text().text())
+    let given = try given()
+    let settings = try RunSettings(given.text())
+    try start.check()
     if printConfig {
       if ranks.isRoot { printJSON(settings.json) }
       return nil
@@ -87,33 +89,67 @@ struct FinetuneCommand: ParsableCommand {
     guard let dataset else {
       throw ValidationError("Missing expected argument '<dataset>': a folder that `meddino plan` left, or its number or name.")
     }
+    let output = estimate && !volumes.validateOnly ? nil : try folder(settings)
     let choice = try volumes.options()
     let context = try common.context(ranks)
-    let data = try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: context)
+    let plan = try chosenConfiguration(output, choice)
+    let data = try TrainingDataset(try Self.locate(dataset), configuration: plan, context: context)
     let control = Terminal.control(quiet: common.quiet || !ranks.isRoot)
-    if volumes.validateOnly {
-      let run = try folder(settings)
-      return { try validate(data, run, choice, context, control) }
+    if volumes.validateOnly, let output {
+      return { try validate(data, output, choice, context, control) }
     }
-    var startOptions = try opening.options()
-    startOptions.configuration = nil  // --configuration is the dataset's; a start folder is taken as it is named
-    let start = try backbone.map { try Model.open($0, options: startOptions, context: context) }
-    if estimate {
-      if ranks.isRoot { try printEstimate(start, data, settings, context) }
+    let model = try start.open(context)
+    guard let output else {
+      if ranks.isRoot { try printEstimate(model, data, settings, context) }
       return nil
     }
-    let trainer = try trainer(start, data, settings, context, control)
+    let trainer = try trainer(model, data, settings, output, context, control)
     if !volumes.noValidation { try FoldValidation.check(data, fold: trainer.fold, options: choice) }
-    if !common.quiet, ranks.isRoot { try describe(data, trainer) }
+    if !common.quiet, ranks.isRoot {
+      try describe(data, trainer)
+      if resume, trainer.step > 0 { try explain(trainer, given, output) }
+    }
     try run(trainer, control)
-    let output = try folder(settings)
     return {
       // Of several processes the first may now use the processors of all.
       let whole = ranks.isSolo ? context : try common.context()
-      let whose = ranks.isSolo ? data : try TrainingDataset(try Self.locate(dataset), configuration: opening.configuration, context: whole)
+      let whose = ranks.isSolo ? data : try TrainingDataset(try Self.locate(dataset), configuration: plan, context: whole)
       if !volumes.noValidation { try validate(whose, output, choice, whole, control) }
       Terminal.finishProgress()
-      if !common.quiet { print(output) }
+      if !json, !common.quiet { print(output) }
+    }
+  }
+
+  /// A run that goes on or is validated has a configuration of its own; for others it is the one that is asked for.
+  private func chosenConfiguration(_ output: String?, _ choice: FoldValidation.Options) throws -> String? {
+    guard let output else { return configuration }
+    let own: String
+    if volumes.validateOnly {
+      own = try FoldValidation.configuration(of: output, options: choice)
+    } else if resume, FileKind.of(Self.latest(output)) != .missing {
+      own = try Trainer.configuration(ofCheckpoint: Self.latest(output))
+    } else {
+      return configuration
+    }
+    if let configuration, configuration != own {
+      throw MedDINOError.invalid("--configuration is \"\(configuration)\", the run in \(output) has \"\(own)\"; leave the option out")
+    }
+    return own
+  }
+
+  private static func latest(_ output: String) -> String { output + "/checkpoint_latest.safetensors" }
+
+  /// What was asked for and a run that goes on does not use; and that a finished one has nothing left to do.
+  private func explain(_ trainer: Trainer, _ given: JSON, _ output: String) throws {
+    let own = RunSettings(trainer.settings, fold: trainer.fold, output: output)
+    let unused = try own.differences(from: given).map { "\($0.key) \($0.asked.text()) (the run has \($0.own.text()))" }
+    if !unused.isEmpty {
+      note("warning: --resume goes on with the settings of the run; not used: \(unused.joined(separator: ", "))")
+    }
+    if trainer.isFinished {
+      note(
+        "\(output) is finished after \(trainer.epoch) epochs, nothing is left to train; "
+          + "a new run goes on from its weights with --backbone \(output)/model_final.safetensors")
     }
   }
 
@@ -144,7 +180,9 @@ struct FinetuneCommand: ParsableCommand {
   }
 
   private func folder(_ settings: RunSettings) throws -> String {
-    guard let output = settings.output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
+    guard let output = settings.output else {
+      throw ValidationError("Missing expected argument '--output <folder>': the folder of the run.")
+    }
     return output
   }
 
@@ -168,13 +206,11 @@ struct FinetuneCommand: ParsableCommand {
   }
 
   private func trainer(
-    _ start: Model?, _ data: TrainingDataset, _ settings: RunSettings, _ context: Context, _ control: RunControl
+    _ start: Model?, _ data: TrainingDataset, _ settings: RunSettings, _ output: String, _ context: Context, _ control: RunControl
   ) throws -> Trainer {
-    let output = try folder(settings)
-    let latest = output + "/checkpoint_latest.safetensors"
     if resume {
-      if FileKind.of(latest) != .missing {
-        return try Trainer.resume(latest, dataset: data, context: context, output: output, control: control)
+      if FileKind.of(Self.latest(output)) != .missing {
+        return try Trainer.resume(Self.latest(output), dataset: data, context: context, output: output, control: control)
       }
       if !common.quiet, context.ranks.isRoot { note("\(output) has no checkpoint yet: the run starts from the beginning") }
     }
@@ -182,7 +218,7 @@ struct FinetuneCommand: ParsableCommand {
   }
 
   /// The settings file with the options over it.
-  private func text() throws -> JSON {
+  private func given() throws -> JSON {
     let base = try config.map { try JSON.parse(try InputFile.contents($0), source: $0) } ?? .object(JSONObject())
     guard var object = base.objectValue else { throw MedDINOError.invalid("--config is not a JSON object") }
     func set(_ key: String, _ value: JSON?) { if let value { object[key] = value } }
@@ -242,30 +278,5 @@ struct FinetuneCommand: ParsableCommand {
     object["is_best"] = .bool(epoch.isBest)
     object["finished"] = .bool(epoch.isFinished)
     return .object(object)
-  }
-}
-
-/// Whole volumes after the training.
-struct VolumeOptions: ParsableArguments {
-  @Flag(help: "Only segment and evaluate the validation cases of the run in --output; no training.") var validateOnly = false
-  @Flag(help: "No whole volumes after the training.") var noValidation = false
-  @Option(
-    help: ArgumentHelp("Raw dataset with the images of the validation cases; where it was planned by default.", valueName: "folder"),
-    completion: .directory)
-  var raw: String?
-  @Option(help: "Model that is validated: best or final; best by default where there is one.", completion: .list(["best", "final"]))
-  var validateModel: String?
-
-  func options() throws -> FoldValidation.Options {
-    guard !(validateOnly && noValidation) else { throw MedDINOError.invalid("--validate-only and --no-validation exclude each other") }
-    var options = FoldValidation.Options()
-    options.raw = raw
-    if let validateModel {
-      guard let choice = FoldValidation.Choice(rawValue: validateModel) else {
-        throw MedDINOError.invalid("--validate-model is \"\(validateModel)\", expected best or final")
-      }
-      options.choice = choice
-    }
-    return options
   }
 }

@@ -104,7 +104,11 @@ check "validate the final model" 0 "$meddino" finetune $set -o run0 --validate-o
 holds "its model is named" grep -q 'model_final' run0/validation/validation.json
 check "a run as a model" 2 "$meddino" segment run0 ct.nii.gz -o x.nii.gz
 holds "its models are named" grep -q 'model_best.safetensors.*name one of them' err.txt
-check "a fold beyond the splits" 0 "$meddino" finetune $set --config tiny.json -o beyond --fold 9 --no-validation
+holds "its checkpoint is no model" test -z "$(grep checkpoint_ err.txt)"
+check "a training checkpoint as a model" 2 "$meddino" segment run0/checkpoint_latest.safetensors ct.nii.gz -o x.nii.gz
+holds "the models beside it are named" grep -q 'a training checkpoint: open model_best.safetensors or model_final' err.txt
+check "a fold beyond the splits" 0 "$meddino" finetune $set --config tiny.json -o beyond --fold 9 --no-validation --json
+holds "every line of its output is JSON" json_lines out.txt
 holds "it is said that the split is drawn" grep -q 'fold 9 is none of the 5' err.txt
 check "a run is not overwritten" 2 "$meddino" finetune $set --config tiny.json -o run0
 check "a finished run resumes to nothing" 0 "$meddino" finetune $set -o run0 --resume --no-validation --quiet
@@ -144,6 +148,22 @@ holds "Ctrl-C keeps what was learned" grep -q 'stopped after [0-9]* updates; --r
 check "resume amid an epoch" 0 "$meddino" finetune $set -o stopped --resume --no-validation --quiet
 holds "it ends with the same bytes" cmp -s straight/model_final.safetensors stopped/model_final.safetensors
 check "killed and resumed" 0 env PYTHONDONTWRITEBYTECODE=1 python3 "$here/Tests/Long/kill.py" "$meddino" --kills 5
+check "a finished run with other settings" 0 "$meddino" finetune $set -o run0 --resume --epochs 3 --no-validation
+holds "what is not used is named" grep -q 'not used: epochs 3 (the run has 2)' err.txt
+holds "the end is named, and what to do" grep -q 'run0 is finished after 2 epochs.*--backbone run0/model_final.safetensors' err.txt
+check "a finished run with its own settings" 0 "$meddino" finetune $set --config tiny.json -o run0 --resume --no-validation
+holds "nothing is said of settings" test -z "$(grep 'not used' err.txt)"
+# Two configurations: a run keeps its own.
+check "a second configuration" 0 "$meddino" plan raw/Dataset900_Phantom -o pre --upscale 64 --configuration 2d --configuration 2d_64
+check "a configuration must be named" 2 "$meddino" finetune $set --config tiny.json -o no
+holds "by its option" grep -q -- '--configuration is not given, expected .*: 2d, 2d_64' err.txt
+check "a run that goes on knows its own" 0 "$meddino" finetune $set -o run0 --resume --no-validation
+check "a run that is validated knows its own" 0 "$meddino" finetune $set -o run0 --validate-only --quiet
+holds "it is that of the run" grep -q '"configuration": "2d_64"' run0/validation/validation.json
+for way in --resume --validate-only; do
+  check "another configuration with $way" 2 "$meddino" finetune $set -o run0 $way --configuration 2d
+  holds "both are named" grep -q -- '--configuration is "2d", the run in run0 has "2d_64"' err.txt
+done
 rm raw/Dataset900_Phantom/labelsTr/phantom_003.nii.gz
 check "bad dataset" 2 "$meddino" plan raw/Dataset900_Phantom -o bad
 holds "bad dataset is named" grep -q 'case phantom_003: label file .* is missing' err.txt

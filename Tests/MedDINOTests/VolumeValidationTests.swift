@@ -15,15 +15,15 @@ import WeightFiles
   init() throws { context = try Context(threads: 2) }
 
   /// A phantom dataset of five cases with patches of 32, planned; "raw" and "pre" in `folder`.
-  private func prepare(_ folder: String) throws -> TrainingDataset {
+  private func prepare(_ folder: String, configurations: [String] = []) throws -> TrainingDataset {
     var phantom = PhantomOptions.fixed(matrix: 28, slices: 3, spacing: 13, sliceSpacing: 50, seed: 3)
     (phantom.cases, phantom.testCases, phantom.labelCount, phantom.missingChance, phantom.fileEnding) = (5, 0, 2, 0, ".nii")
     let raw = try Phantom.writeDataset(to: folder + "/raw", options: phantom, in: context.budget)
     var options = DatasetPreparation.Options()
-    (options.upscale, options.samples, options.jobs) = (32, 50_000, 1)
+    (options.upscale, options.samples, options.jobs, options.configurations) = (32, 50_000, 1, configurations)
     let report = try DatasetPreparation.run(raw, to: folder + "/pre", options: options, context: context)
     #expect(report.problems.isEmpty)
-    return try TrainingDataset(report.folder, context: context)
+    return try TrainingDataset(report.folder, configuration: configurations.last, context: context)
   }
 
   private func train(_ data: TrainingDataset, fold: Int, _ output: String, validates: Bool = true) throws -> Trainer {
@@ -118,6 +118,25 @@ import WeightFiles
     #expect(failure { _ = try FoldValidation.run(folder, dataset: data, context: context) }.contains("no settings.json"))
     let memory = try TrainingDataset(like: Model.open(runs[0] + "/model_final.safetensors", context: context))
     #expect(failure { _ = try FoldValidation.run(runs[0], dataset: memory, context: context) }.hasPrefix("state"))
+  }
+
+  /// Of two prepared configurations a run keeps its own: the other one is refused before anything is written.
+  @Test func otherConfiguration() throws {
+    try withTemporaryFolder { folder in
+      let data = try prepare(folder, configurations: ["2d", "2d_32"])
+      let prepared = try #require(data.folder).folder
+      #expect(failure { _ = try TrainingDataset(prepared, context: context) }.contains("configuration is not named"))
+      let run = folder + "/run"
+      _ = try train(data, fold: 0, run)
+      let latest = run + "/checkpoint_latest.safetensors"
+      #expect(try FoldValidation.configuration(of: run) == "2d_32" && Trainer.configuration(ofCheckpoint: latest) == "2d_32")
+      #expect(failure { _ = try FoldValidation.configuration(of: folder) }.contains("no settings.json"))
+      let other = try TrainingDataset(prepared, configuration: "2d", context: context)
+      let words = "has the configuration \"2d_32\", the dataset \"2d\""
+      #expect(failure { _ = try FoldValidation.run(run, dataset: other, context: context) }.contains(words))
+      #expect(FileKind.of(run + "/validation") == .missing)
+      #expect(failure { _ = try Trainer.resume(latest, dataset: other, context: context) }.contains(words))
+    }
   }
 
   /// All channels in one file, which planning reads too, are no missing files.
