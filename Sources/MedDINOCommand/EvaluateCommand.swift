@@ -16,6 +16,11 @@ struct EvaluateCommand: ParsableCommand {
 
   @Argument(help: "Folder of predicted label maps, or one file.", completion: .file()) var prediction: String
   @Argument(help: "Folder of references, or one file.", completion: .file()) var reference: String
+  @Option(
+    help: ArgumentHelp(
+      "Labels, regions, ignore label and file ending of a dataset; without it every value found counts.", valueName: "dataset.json"),
+    completion: .file())
+  var labels: String?
   @OptionGroup var cases: CaseOptions
   @Option(help: ArgumentHelp("Distance in mm up to which surfaces count as equal.", valueName: "mm")) var nsdTolerance = 1.0
   @Flag(help: "Overlap only: no NSD and no HD95.") var noSurfaces = false
@@ -40,14 +45,14 @@ struct EvaluateCommand: ParsableCommand {
       }
       guard (1...1024).contains(jobs) else { throw MedDINOError.invalid("--jobs is \(jobs), expected 1 to 1024") }
       let context = try common.context()
-      var (options, ending) = try cases.evaluationOptions(reference)
+      var (options, ending) = try CaseOptions.evaluation(labels, reference)
       options.tolerance = nsdTolerance
       options.measuresSurfaces = !noSurfaces
       let pairs = try cases.pairs(prediction, reference, ending)
       let control = Terminal.control(quiet: common.quiet)
       let evaluation = try Evaluation.run(pairs, options: options, jobs: jobs, context: context, control: control)
       let values = evaluation.structures.flatMap(\.values)
-      guard cases.labels != nil || (values.count <= 1000 && values.allSatisfy { $0 >= 0 }) else {
+      guard labels != nil || (values.count <= 1000 && values.allSatisfy { $0 >= 0 }) else {
         throw MedDINOError.invalid(
           "the volumes hold \(values.count) different values from \(values.min() ?? 0) to \(values.max() ?? 0), "
             + "expected label maps, not images (--labels says which values count)")
@@ -57,7 +62,8 @@ struct EvaluateCommand: ParsableCommand {
       if let report {
         let writer = EvaluationReport(
           evaluation: evaluation, pairs: pairs, ending: ending, images: images, worst: worst,
-          settings: [("Predictions", ([prediction] + cases.also).joined(separator: ", ")), ("References", reference)] + cases.settings)
+          settings: [("Predictions", ([prediction] + cases.also).joined(separator: ", ")), ("References", reference)]
+            + (labels.map { [("Labels", $0)] } ?? []))
         try writer.write(to: report, context: context, control: control)
       }
       Terminal.finishProgress()
@@ -112,21 +118,16 @@ struct EvaluateCommand: ParsableCommand {
   }
 }
 
-/// Which files belong together, and what their labels mean.
+/// Which files belong together.
 struct CaseOptions: ParsableArguments {
-  @Option(
-    help: ArgumentHelp(
-      "Labels, regions, ignore label and file ending of a dataset; without it every value found counts.", valueName: "dataset.json"),
-    completion: .file())
-  var labels: String?
   @Option(
     help: ArgumentHelp("A further folder of predictions, evaluated jointly (cross-validation); may be repeated.", valueName: "folder"),
     completion: .directory)
   var also: [String] = []
   @Flag(help: "Leave out references without a prediction instead of refusing them.") var partial = false
 
-  /// `reference`: the folder whose files say the ending where no dataset does.
-  func evaluationOptions(_ reference: String) throws -> (EvaluationOptions, ending: String) {
+  /// `labels`: a dataset.json that says what the values mean. `reference`: the folder whose files say the ending where no dataset does.
+  static func evaluation(_ labels: String?, _ reference: String) throws -> (EvaluationOptions, ending: String) {
     guard let labels else {
       let ending = FileKind.of(reference) == .directory ? try VolumeFile.commonEnding(in: reference) : nil
       return (EvaluationOptions(), ending ?? ".nii.gz")
@@ -149,6 +150,4 @@ struct CaseOptions: ParsableArguments {
     guard also.isEmpty else { throw MedDINOError.invalid("--also is given, but \(prediction) is one file") }
     return [CasePair(prediction: prediction, reference: reference)]
   }
-
-  var settings: [(String, String)] { labels.map { [("Labels", $0)] } ?? [] }
 }

@@ -17,6 +17,10 @@ struct DetermineCommand: ParsableCommand {
     discussion: "Writes postprocessing.json and the folder postprocessed into the output folder.")
   @Argument(help: "Folder of predicted label maps.", completion: .directory) var prediction: String
   @Argument(help: "Folder of references.", completion: .directory) var reference: String
+  @Option(
+    help: ArgumentHelp("Labels, regions, ignore label and file ending of the predictions' dataset.", valueName: "dataset.json"),
+    completion: .file())
+  var labels: String
   @OptionGroup var cases: CaseOptions
   @Option(name: [.short, .long], help: "Folder to write into; the predictions' own by default.", completion: .file()) var output: String?
   @Flag(help: "Print the result as JSON.") var json = false
@@ -24,12 +28,11 @@ struct DetermineCommand: ParsableCommand {
 
   func run() throws {
     try perform {
-      guard cases.labels != nil else { throw MedDINOError.invalid("--labels is missing, expected the dataset.json of the predictions") }
       guard cases.also.isEmpty || output != nil else {
         throw MedDINOError.invalid("--output is missing, expected a folder when --also is given")
       }
       let context = try common.context()
-      let (options, ending) = try cases.evaluationOptions(reference)
+      let (options, ending) = try CaseOptions.evaluation(labels, reference)
       let pairs = try cases.pairs(prediction, reference, ending)
       let folder = output ?? (FileKind.of(prediction) == .directory ? prediction : nil)
       guard let folder else { throw MedDINOError.invalid("--output is missing, expected a folder when the prediction is one file") }

@@ -236,6 +236,8 @@ check "determine" 0 "$meddino" postprocess determine same "$truth/labelsTr" --la
 holds "nothing helps equal folders" grep -q 'nothing helps' out.txt
 holds "determine writes nnU-Net's file" grep -q '"postprocessing_fns": \[\]' pp/postprocessing.json
 holds "determine writes the folder" cmp -s pp/postprocessed/summary.json <(sed 's,"same/,"pp/postprocessed/,' s.json)
+check "determine without labels" 64 "$meddino" postprocess determine same "$truth/labelsTr" -o pp
+holds "its help says that they are needed" test -z "$("$meddino" help postprocess determine | tr -s ' \n' ' ' | grep 'without it every value')"
 name=remove_all_but_largest_component_from_segmentation
 echo "{\"postprocessing_fns\": [\"$name\"], \"postprocessing_kwargs\": [{\"labels_or_regions\": [1, 2]}]}" >pp.json
 check "apply" 0 "$meddino" postprocess apply pp.json labels.nii.gz -o applied.nii.gz
