@@ -1,6 +1,7 @@
 import ArgumentParser
 import MedDINO
 import Platform
+import Segmentation
 import WeightFiles
 
 struct CrossvalCommand: ParsableCommand {
@@ -42,7 +43,7 @@ struct CrossvalCommand: ParsableCommand {
       let found = try CrossValidation.run(runs, to: output, options: options, context: context, control: control)
       if let ensemble { try found.ensemble(context: context).save(to: ensemble, precision: stored, control: control) }
       Terminal.finishProgress()
-      if json { printJSON(description(found)) } else if !common.quiet { show(found) }
+      if json { printJSON(description(found)) } else { show(found) }
     }
   }
 
@@ -57,11 +58,11 @@ struct CrossvalCommand: ParsableCommand {
     for (structure, means) in zip(found.evaluation.structures, found.evaluation.means) {
       print("\(structure.name): Dice \(decimal(means.dice, 4))")
     }
-    for step in found.search.postprocessing.steps { print("largest component of \(step.values.map(String.init).joined(separator: ", "))") }
+    for step in found.search.postprocessing.steps { print(step.text) }
     let (before, after) = (found.search.before.foregroundMean.dice, found.search.after.foregroundMean.dice)
     print(
       "\(found.evaluation.cases.count) cases of \(found.folds.count) folds: mean Dice \(decimal(before, 4)), postprocessed \(decimal(after, 4))"
     )
-    print(ensemble.map { "\(output), \($0)" } ?? output)
+    if !common.quiet { print(ensemble.map { "\(output), \($0)" } ?? output) }
   }
 }

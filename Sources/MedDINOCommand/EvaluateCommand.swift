@@ -67,7 +67,7 @@ struct EvaluateCommand: ParsableCommand {
         try writer.write(to: report, context: context, control: control)
       }
       Terminal.finishProgress()
-      if json { printJSON(description(evaluation)) } else if !common.quiet { printTable(evaluation) }
+      if json { printJSON(description(evaluation)) } else { printTable(evaluation) }
     }
   }
 
@@ -96,7 +96,7 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   private func printTable(_ evaluation: Evaluation) {
-    for found in evaluation.cases { for warning in found.warnings { note("warning: \(found.name): \(warning)") } }
+    if !common.quiet { for found in evaluation.cases { for warning in found.warnings { note("warning: \(found.name): \(warning)") } } }
     let width = max(9, evaluation.structures.map(\.name.count).max() ?? 0)
     let surfaces = evaluation.options.measuresSurfaces
     print("structure".padded(width) + "    Dice     IoU" + (surfaces ? "     NSD    HD95 mm" : "") + "    cases")

@@ -32,7 +32,7 @@ struct CommonOptions: ParsableArguments {
   var maxMemory: String?
   @Flag(name: .shortAndLong, help: "Say what is done on standard error.")
   var verbose = false
-  @Flag(name: .shortAndLong, help: "No progress and no warnings on standard error.")
+  @Flag(name: .shortAndLong, help: "No progress and no warnings, and of results only tables and JSON.")
   var quiet = false
 
   func context() throws -> Context {

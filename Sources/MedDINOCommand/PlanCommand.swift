@@ -70,8 +70,8 @@ struct PlanCommand: ParsableCommand {
   }
 
   private func summary(_ report: DatasetPreparation.Report, _ folder: String, seconds: Double) {
-    if common.quiet { return }
     if verifyOnly { return print("\(folder): \(report.cases) cases, no problems") }
+    if common.quiet { return }
     for (name, result) in report.preprocessed {
       print("\(name): \(result.made) cases preprocessed\(result.kept > 0 ? ", \(result.kept) already there" : "")")
     }

@@ -40,12 +40,11 @@ struct DetermineCommand: ParsableCommand {
       let search = try PostprocessingSearch.run(pairs, options: options, output: folder, context: context, control: control)
       Terminal.finishProgress()
       if json { return printJSON(search.json) }
-      if common.quiet { return }
-      for step in search.postprocessing.steps { print("largest component of \(step.values.map(String.init).joined(separator: ", "))") }
+      for step in search.postprocessing.steps { print(step.text) }
       if search.postprocessing.steps.isEmpty { print("nothing helps") }
       let (before, after) = (search.before.foregroundMean.dice, search.after.foregroundMean.dice)
       print("mean Dice \(decimal(before, 4)) before, \(decimal(after, 4)) after")
-      print("\(folder)/postprocessing.json")
+      if !common.quiet { print("\(folder)/postprocessing.json") }
     }
   }
 }
@@ -74,4 +73,9 @@ struct ApplyCommand: ParsableCommand {
       }
     }
   }
+}
+
+extension Postprocessing.Step {
+  /// For people.
+  var text: String { "largest component of \(values.map(String.init).joined(separator: ", "))" }
 }

@@ -71,6 +71,9 @@ holds "the missing file is named" grep -q 'case_00401/segmentation.nii.gz' err.t
 check "unknown benchmark" 2 "$meddino" dataset amos kits raw
 check "dataset to plan" 0 "$meddino" phantom raw --cases 5 --test-cases 0 --organs 3 --size 48,48,4
 check "verify only" 0 "$meddino" plan raw/Dataset900_Phantom --verify-only
+check "verify only, quietly" 0 "$meddino" plan raw/Dataset900_Phantom --verify-only --quiet
+holds "the result is printed" grep -q '5 cases, no problems' out.txt
+check "plan without a target" 64 env -u nnUNet_preprocessed "$meddino" plan raw/Dataset900_Phantom
 holds "verify only writes nothing" test ! -e pre
 check "plan" 0 "$meddino" plan raw/Dataset900_Phantom -o pre --upscale 64
 holds "plan leaves the folder" test -f pre/Dataset900_Phantom/nnUNetPlans_2d_64/phantom_004.safetensors
@@ -131,6 +134,8 @@ holds "it has two members" grep -q '"members": 2' out.txt
 check "cross-validation into a run" 2 "$meddino" crossval run0 run1 -o run0/ --partial
 holds "it is said to be a run" grep -q 'the folder of a run' err.txt
 check "one fold twice" 2 "$meddino" crossval run0 run0 -o cv2 --partial
+check "cross-validation, quietly" 0 "$meddino" crossval run0 run1 -o cv --partial --quiet
+holds "its means are printed" grep -q 'mean Dice' out.txt
 check "decoder on kept features" 0 "$meddino" finetune $set --config tiny.json -o kept --adapt decoder --no-augmentation --feature-cache 16M --no-validation
 check "decoder on fresh features" 0 "$meddino" finetune $set --config tiny.json -o plain --adapt decoder --no-augmentation --no-validation
 holds "kept features change no bit" cmp -s kept/model_final.safetensors plain/model_final.safetensors
@@ -232,7 +237,7 @@ check "ensemble of probabilities" 0 "$meddino" ensemble prob.nii prob.nii -o joi
 holds "an ensemble of one model is that model" cmp -s joined.nii.gz p.nii.gz
 check "an ensemble of another task" 2 "$meddino" ensemble prob.nii prob.nii -o x.nii.gz --labels "$truth/dataset.json"
 check "an ensemble of another grid" 2 "$meddino" ensemble prob.nii ct.nii.gz -o x.nii.gz --labels "$full"
-check "determine" 0 "$meddino" postprocess determine same "$truth/labelsTr" --labels "$truth/dataset.json" -o pp
+check "determine" 0 "$meddino" postprocess determine same "$truth/labelsTr" --labels "$truth/dataset.json" -o pp --quiet
 holds "nothing helps equal folders" grep -q 'nothing helps' out.txt
 holds "determine writes nnU-Net's file" grep -q '"postprocessing_fns": \[\]' pp/postprocessing.json
 holds "determine writes the folder" cmp -s pp/postprocessed/summary.json <(sed 's,"same/,"pp/postprocessed/,' s.json)
