@@ -123,7 +123,7 @@ struct InitCommand: ParsableCommand {
     try perform {
       let configuration = try text()
       if printConfig { return printJSON(configuration) }
-      guard let output else { throw MedDINOError.invalid("--output is missing") }
+      guard let output else { throw ValidationError("Missing expected argument '--output <output>': the model file to write.") }
       try checkOutputs([("--output", output, [".safetensors"])], inputs: [])
       let model = try Model.create(configuration.text(), seed: seed, context: try common.context())
       try model.save(to: output, control: Terminal.control(quiet: common.quiet))

@@ -29,13 +29,15 @@ struct DetermineCommand: ParsableCommand {
   func run() throws {
     try perform {
       guard cases.also.isEmpty || output != nil else {
-        throw MedDINOError.invalid("--output is missing, expected a folder when --also is given")
+        throw ValidationError("Missing expected argument '--output <output>': a folder, since --also is given.")
       }
       let context = try common.context()
       let (options, ending) = try CaseOptions.evaluation(labels, reference)
       let pairs = try cases.pairs(prediction, reference, ending)
       let folder = output ?? (FileKind.of(prediction) == .directory ? prediction : nil)
-      guard let folder else { throw MedDINOError.invalid("--output is missing, expected a folder when the prediction is one file") }
+      guard let folder else {
+        throw ValidationError("Missing expected argument '--output <output>': a folder, since the prediction is one file.")
+      }
       let control = Terminal.control(quiet: common.quiet)
       let search = try PostprocessingSearch.run(pairs, options: options, output: folder, context: context, control: control)
       Terminal.finishProgress()

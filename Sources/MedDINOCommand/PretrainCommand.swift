@@ -81,7 +81,7 @@ struct PretrainCommand: ParsableCommand {
     guard probeData == nil || settings.watch.every > 0 else {
       throw MedDINOError.invalid("--probe-data has an effect only together with --watch-every")
     }
-    guard let output else { throw MedDINOError.invalid("--output is not given, expected the folder of the run") }
+    guard let output else { throw ValidationError("Missing expected argument '--output <folder>': the folder of the run.") }
     if let until, until < 1 { throw MedDINOError.invalid("--until is \(until), expected at least 1") }
     let context = try common.context(ranks)
     let isQuiet = common.quiet || !ranks.isRoot

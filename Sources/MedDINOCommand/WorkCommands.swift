@@ -24,7 +24,9 @@ struct FeaturesCommand: ParsableCommand {
 
   func run() throws {
     try perform {
-      guard output != nil || pca != nil else { throw MedDINOError.invalid("neither --output nor --pca is given") }
+      guard output != nil || pca != nil else {
+        throw ValidationError("Missing expected argument '--output <output>' or '--pca <pca>': what is to be written.")
+      }
       try checkOutputs([("--output", output, [".safetensors"]), ("--pca", pca, [".png"])], inputs: [image, model])
       let context = try common.context()
       let opened = try Model.open(model, options: try opening.options(), context: context)

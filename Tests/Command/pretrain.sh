@@ -185,7 +185,7 @@ holds "Ctrl-C ends the run" test $? = 130
 holds "and leaves a checkpoint" test -n "$(ls stopped | grep pretraining_)"
 
 check "no sources" 64 "$meddino" pretrain -o x
-check "no output" 2 "$meddino" pretrain ct "${small[@]}"
+check "no output" 64 "$meddino" pretrain ct "${small[@]}"
 check "unknown preset" 2 "$meddino" pretrain ct --preset huge -o x
 echo '{"optim": {"learning_rate": 1}}' >wrong.json
 check "unknown key" 2 "$meddino" pretrain ct --config wrong.json -o x
