@@ -100,7 +100,7 @@ struct PretrainCommand: ParsableCommand {
     }
     try go(run, control)
     Terminal.finishProgress()
-    if !isQuiet { print(output) }
+    if !json, !isQuiet { print(output) }
   }
 
   private func go(_ run: Pretrainer, _ control: RunControl) throws {
