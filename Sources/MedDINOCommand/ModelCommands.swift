@@ -19,7 +19,9 @@ struct InfoCommand: ParsableCommand {
       let opened = try Model.open(model, options: try opening.options(), context: try common.context())
       if verify { try opened.verify(control: Terminal.control(quiet: common.quiet)) }
       Terminal.finishProgress()
-      if json { printJSON(description(opened)) } else { print(text(opened)) }
+      if json { return printJSON(description(opened)) }
+      print(try text(opened))
+      if verify { print("the weights match their SHA-256") }
     }
   }
 
@@ -45,10 +47,11 @@ struct InfoCommand: ParsableCommand {
         })
     }
     for key in ["licence", "provenance", "sha256", "postprocessing"] { if let value = model.metadata[key] { object[key] = .string(value) } }
+    if verify { object["verified"] = .bool(true) }
     return .object(object)
   }
 
-  private func text(_ model: Model) -> String {
+  private func text(_ model: Model) throws -> String {
     let e = model.encoder
     var lines = [
       "\(model.task == nil ? "backbone" : "segmenter"), \(model.metadata["layout"] ?? "unknown") layout, \(model.parameterCount) parameters"
@@ -63,8 +66,9 @@ struct InfoCommand: ParsableCommand {
       lines.append("channels   \(task.dataset.channelNames.joined(separator: ", "))")
       lines.append("labels     " + model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", "))
     }
-    for key in ["licence", "provenance", "sha256", "postprocessing"] {
-      if let value = model.metadata[key] { lines.append(key.padded(11) + value) }
+    for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { lines.append(key.padded(11) + value) } }
+    if let found = try model.postprocessing() {
+      lines.append("postprocessing  " + (found.steps.isEmpty ? "nothing helps" : found.steps.map(\.text).joined(separator: "; ")))
     }
     return lines.joined(separator: "\n")
   }

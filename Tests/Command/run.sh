@@ -11,6 +11,9 @@ check "phantom" 0 "$meddino" phantom ct.nii.gz --single --labels truth.nii.gz --
 check "init" 0 "$meddino" init --config "$here/Tests/Command/small-model.json" -o m.safetensors
 check "info" 0 "$meddino" info m.safetensors --verify --json
 holds "info is JSON with labels" grep -q '"liver"' out.txt
+holds "and says that it is verified" grep -q '"verified": true' out.txt
+check "init without a file" 64 "$meddino" init --config "$here/Tests/Command/small-model.json"
+holds "the option is named" grep -q "Missing expected argument '--output" err.txt
 check "segment" 0 "$meddino" segment m.safetensors ct.nii.gz -o labels.nii.gz --preview sheet.png --json
 holds "segment reports labels" grep -q '"millilitres"' out.txt
 holds "segment is quiet" test ! -s err.txt
@@ -249,6 +252,9 @@ check "apply" 0 "$meddino" postprocess apply pp.json labels.nii.gz -o applied.ni
 check "apply to a folder" 0 "$meddino" postprocess apply pp.json same -o applied
 holds "apply writes all files" test -s applied/phantom_001.nii.gz
 check "carry postprocessing" 0 "$meddino" convert m.safetensors -o carrying.safetensors --postprocessing pp.json
+check "info in words" 0 "$meddino" info carrying.safetensors --verify
+holds "it is verified" grep -q '^the weights match their SHA-256$' out.txt
+holds "the steps are words" grep -q '^postprocessing  largest component of 1, 2$' out.txt
 check "segment and postprocess" 0 "$meddino" segment carrying.safetensors ct.nii.gz -o carried.nii.gz --postprocess --quiet
 holds "the same as applied afterwards" cmp -s carried.nii.gz applied.nii.gz
 check "without being asked nothing is applied" 0 "$meddino" segment carrying.safetensors ct.nii.gz -o plain.nii.gz --quiet
