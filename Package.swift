@@ -124,7 +124,7 @@ let package = Package(
     tests("Pretraining", ["Pretraining", "Training", "Networks", "Imaging", "Tensors", "WeightFiles", "Platform"]),
     tests("Slices", ["Slices", "WeightFiles", "Tensors", "Platform"]),
     tests("Datasets", ["Datasets", "Slices", "Segmentation", "Imaging", "WeightFiles", "Tensors", "Platform"]),
-    tests("Reports", ["Reports", "Imaging", "Platform"]),
+    tests("Reports", ["Reports", "Imaging", "Tensors", "Platform"]),
     tests(
       "MedDINO",
       [

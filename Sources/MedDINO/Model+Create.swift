@@ -38,13 +38,26 @@ extension Model {
         throw .invalid("in_chans is \(encoder.inputChannels), the plan has \(channels) channels; expected the same number, or one channel")
       }
     }
-    let provenance = JSON.object(("created", .string("random weights")), ("seed", .string(String(seed)))).text()
+    let provenance = JSON.object(("created", .string(randomWeights)), ("seed", .string(String(seed)))).text()
     let model = Model(
       context: context, encoder: encoder, task: task, labels: try ModelText.labels(task, stored: nil),
       metadata: ModelText.metadata(encoder, task, layout: "created", licence: licence, provenance: provenance),
       members: [InitialParameters(seed: seed, configuration: encoder)])
     try model.checkFit()
     return model
+  }
+
+  /// What a created model's provenance says of its weights.
+  private static let randomWeights = "random weights"
+
+  /// Whether the weights, or those of a member, are as `create` made them, by what the provenance says.
+  public var hasRandomWeights: Bool {
+    guard let text = metadata["provenance"], let origin = try? JSON.parse(text, source: "provenance") else { return false }
+    return Self.isRandom(origin)
+  }
+
+  private static func isRandom(_ origin: JSON) -> Bool {
+    origin["created"]?.stringValue == randomWeights || (origin["ensemble"]?.arrayValue ?? []).contains(where: isRandom)
   }
 
   private static func encoderConfiguration(_ json: JSON?) throws(MedDINOError) -> EncoderConfiguration {

@@ -1,4 +1,3 @@
-import Glibc
 import Imaging
 import MedDINO
 import Platform
@@ -19,7 +18,7 @@ struct EvaluationReport {
   func write(to path: String, context: Context, control: RunControl) throws {
     var page = EvaluationPage()
     page.title = "Segmentation evaluation"
-    page.subtitle = "\(evaluation.cases.count) case\(evaluation.cases.count == 1 ? "" : "s"), " + now()
+    page.subtitle = "\(evaluation.cases.count) case\(evaluation.cases.count == 1 ? "" : "s"), " + utcNow()
     page.hasSurfaces = evaluation.options.measuresSurfaces
     page.tolerance = evaluation.options.tolerance
     page.structures = structures()
@@ -57,8 +56,7 @@ struct EvaluationReport {
     return Set(evaluation.structures.flatMap(\.values)).sorted().map { ("label \($0)", LabelPalette.colour(of: $0)) }
   }
 
-  private func picture(_ index: Int, _ row: EvaluationPage.Case, _ context: Context, _ control: RunControl) throws -> EvaluationPage.Picture
-  {
+  private func picture(_ index: Int, _ row: EvaluationPage.Case, _ context: Context, _ control: RunControl) throws -> PagePicture {
     let pair = pairs[index]
     try control.begin("pictures", from: 1, to: 1)
     let reader = evaluation.options.reader
@@ -102,14 +100,5 @@ struct EvaluationReport {
       ),
       ("Made by", "meddino \(Build.version)"),
     ]
-  }
-
-  /// "2026-03-01 14:05 UTC".
-  private func now() -> String {
-    var seconds = time(nil)
-    var parts = tm()
-    gmtime_r(&seconds, &parts)
-    func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-    return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday)) \(two(parts.tm_hour)):\(two(parts.tm_min)) UTC"
   }
 }

@@ -20,7 +20,7 @@ struct InfoCommand: ParsableCommand {
       if verify { try opened.verify(control: Terminal.control(quiet: common.quiet)) }
       Terminal.finishProgress()
       if json { return printJSON(description(opened)) }
-      print(try text(opened))
+      print(try ModelDescription(opened).text)
       if verify { print("the weights match their SHA-256") }
     }
   }
@@ -50,27 +50,45 @@ struct InfoCommand: ParsableCommand {
     if verify { object["verified"] = .bool(true) }
     return .object(object)
   }
+}
 
-  private func text(_ model: Model) throws -> String {
+/// What a model says of itself, for people.
+struct ModelDescription {
+  let headline: String
+  let entries: [(name: String, value: String)]
+
+  /// Throws: `.format`, `.unsupported` when the postprocessing that it carries cannot be read.
+  init(_ model: Model) throws {
     let e = model.encoder
-    var lines = [
+    headline =
       "\(model.task == nil ? "backbone" : "segmenter"), \(model.metadata["layout"] ?? "unknown") layout, \(model.parameterCount) parameters"
-        + (model.memberCount > 1 ? " × \(model.memberCount) members" : ""),
-      "encoder    width \(e.embedDim), \(e.depth) blocks, \(e.heads) heads, patch \(e.patchSize), \(e.storageTokens) storage tokens, "
-        + "RoPE \(e.ropePrecision.rawValue)",
+      + (model.memberCount > 1 ? " × \(model.memberCount) members" : "")
+    var entries: [(name: String, value: String)] = [
+      (
+        "encoder",
+        "width \(e.embedDim), \(e.depth) blocks, \(e.heads) heads, patch \(e.patchSize), \(e.storageTokens) storage tokens, "
+          + "RoPE \(e.ropePrecision.rawValue)"
+      )
     ]
     if let task = model.task {
-      lines.append(
-        "plan       \(task.configuration.name), tile \(task.configuration.patchSize[0]) × \(task.configuration.patchSize[1]), "
-          + "spacing \(task.configuration.spacing[0]) × \(task.configuration.spacing[1]) mm")
-      lines.append("channels   \(task.dataset.channelNames.joined(separator: ", "))")
-      lines.append("labels     " + model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", "))
+      let plan = task.configuration
+      entries.append(
+        (
+          "plan",
+          "\(plan.name), tile \(plan.patchSize[0]) × \(plan.patchSize[1]), spacing \(plan.spacing[0]) × \(plan.spacing[1]) mm"
+        ))
+      entries.append(("channels", task.dataset.channelNames.joined(separator: ", ")))
+      entries.append(("labels", model.labels.map { "\($0.value) \($0.name)" }.joined(separator: ", ")))
     }
-    for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { lines.append(key.padded(11) + value) } }
+    for key in ["licence", "provenance", "sha256"] { if let value = model.metadata[key] { entries.append((key, value)) } }
     if let found = try model.postprocessing() {
-      lines.append("postprocessing  " + (found.steps.isEmpty ? "nothing helps" : found.steps.map(\.text).joined(separator: "; ")))
+      entries.append(("postprocessing", found.steps.isEmpty ? "nothing helps" : found.steps.map(\.text).joined(separator: "; ")))
     }
-    return lines.joined(separator: "\n")
+    self.entries = entries
+  }
+
+  var text: String {
+    ([headline] + entries.map { ($0.name.count < 11 ? $0.name.padded(11) : $0.name + "  ") + $0.value }).joined(separator: "\n")
   }
 }
 

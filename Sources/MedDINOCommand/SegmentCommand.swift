@@ -23,6 +23,9 @@ struct SegmentCommand: ParsableCommand {
   @Option(help: "Also write the probabilities (float32, one channel per head); memory then grows with the volume.", completion: .file())
   var probabilities: String?
   @Option(help: "Also write a sheet of slices with coloured contours.", completion: .file()) var preview: String?
+  @Option(
+    help: "Also write a page for people: one .html file with pictures, volumes, warnings, and what made them.", completion: .file())
+  var report: String?
   @Flag(help: "Print statistics and warnings as JSON.") var json = false
   @Flag(help: "bf16 arithmetic where the processor has it, and no mirroring: several times faster, slightly different labels.") var fast =
     false
@@ -41,7 +44,7 @@ struct SegmentCommand: ParsableCommand {
       try checkOutputs(
         [
           ("--output", output, VolumeFile.endings), ("--probabilities", probabilities, VolumeFile.endings),
-          ("--preview", preview, [".png"]),
+          ("--preview", preview, [".png"]), ("--report", report, [".html"]),
         ],
         inputs: images + [model])
       let context = try common.context()
@@ -56,13 +59,20 @@ struct SegmentCommand: ParsableCommand {
       guard let first = inputs.first else { throw MedDINOError.invalid("no image given") }
       let result = try allocate(task.scheme.largestOutput > 255 ? .uint16 : .uint8, 1, first, context)
       let scores = try probabilities.map { _ in try allocate(.float32, task.scheme.heads.count, first, context) }
-      let report = try opened.segment(
+      let found = try opened.segment(
         inputs.map(\.volume), labels: result, probabilities: scores, options: options, control: control)
       try VolumeFile.write(first.inFileOrder(result), to: output, control: control)
       if let probabilities, let scores { try VolumeFile.write(first.inFileOrder(scores), to: probabilities, control: control) }
+      let seconds = monotonicSeconds() - start
       if let preview { try writePreview(preview, first.volume, result, opened, context, control) }
+      if let report {
+        let page = SegmentationReportPage(
+          model: opened, modelPath: model, folds: opening.folds, imagePaths: images, image: first, labels: result, labelPath: output,
+          options: options, found: found, seconds: seconds)
+        try page.write(to: report, context: context, control: control)
+      }
       Terminal.finishProgress()
-      printReport(report, opened, seconds: monotonicSeconds() - start, precision: options.precision)
+      printReport(found, opened, seconds: monotonicSeconds() - start, precision: options.precision)
     }
   }
 
@@ -112,12 +122,11 @@ struct SegmentCommand: ParsableCommand {
   private func writePreview(
     _ path: String, _ image: Volume, _ labels: Volume, _ model: Model, _ context: Context, _ control: RunControl
   ) throws {
-    let legend: [LegendEntry] = model.labels.filter { $0.value != 0 }.map {
-      (value: $0.value, name: $0.name, rgba: Colour($0.red, $0.green, $0.blue, $0.alpha))
-    }
     var sheet = OverlaySheet.Options()
-    sheet.title = output.split(separator: "/").last.map(String.init) ?? output
-    try OverlaySheet.write(image: image, labels: labels, legend: legend, options: sheet, to: path, in: context.budget, control: control)
+    sheet.title = fileName(output)
+    sheet.window = model.greyWindow(image)
+    try OverlaySheet.write(
+      image: image, labels: labels, legend: model.legend, options: sheet, to: path, in: context.budget, control: control)
   }
 
   private func printReport(_ report: SegmentationReport, _ model: Model, seconds: Double, precision: Precision) {
@@ -143,6 +152,21 @@ struct SegmentCommand: ParsableCommand {
     print("\(output) in \(Terminal.duration(seconds))")
   }
 }
+
+extension Model {
+  /// How its labels are drawn.
+  var legend: [LegendEntry] {
+    labels.filter { $0.value != 0 }.map { (value: $0.value, name: $0.name, rgba: Colour($0.red, $0.green, $0.blue, $0.alpha)) }
+  }
+
+  /// How images are shown that are made for its first channel.
+  func greyWindow(_ image: Volume) -> (level: Double, width: Double) {
+    GreyWindow.suitable(for: image, isCT: task?.configuration.normalization.first == .ct)
+  }
+}
+
+/// The last part of a path.
+func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
 
 /// What is opened of a model path that offers a choice.
 struct OpeningOptions: ParsableArguments {

@@ -63,6 +63,15 @@ func printJSON(_ value: JSON, indent: Int? = 2) { print(value.standardText(inden
 /// A number for people, with a dash where it is undefined.
 func decimal(_ value: Double, _ digits: Int) -> String { value.isFinite ? DecimalText.fixed(value, digits: digits) : "–" }
 
+/// "2026-03-01 14:05 UTC".
+func utcNow() -> String {
+  var seconds = time(nil)
+  var parts = tm()
+  gmtime_r(&seconds, &parts)
+  func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+  return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday)) \(two(parts.tm_hour)):\(two(parts.tm_min)) UTC"
+}
+
 /// One line on standard error.
 func note(_ text: String) {
   Terminal.finishProgress()

@@ -8,7 +8,7 @@ extension EvaluationPage {
 
   /// The figures that are looked at first.
   var tiles: String {
-    var list = [
+    var list: [(value: String, name: String)] = [
       ("\(cases.count)", cases.count == 1 ? "case" : "cases"), ("\(structures.count)", structures.count == 1 ? "structure" : "structures"),
       (HTMLText.number(mean(structures.map(\.dice.mean)), 3), "mean Dice over structures"),
     ]
@@ -16,8 +16,7 @@ extension EvaluationPage {
       list.append((HTMLText.number(mean(structures.map(\.surfaceDice.mean)), 3), "mean NSD at \(millimetres)"))
       list.append((HTMLText.number(mean(structures.map(\.hausdorff95.mean)), 2) + " mm", "mean HD95"))
     }
-    let items = list.map { "<div class=\"tile\"><b>\($0.0)</b><span>\(HTMLText.escaped($0.1))</span></div>" }
-    return "<div class=\"tiles\">\(items.joined())</div>\n"
+    return HTMLText.tiles(list)
   }
 
   private var millimetres: String {
@@ -29,16 +28,15 @@ extension EvaluationPage {
     if hasSurfaces { heads += ["NSD<br>(\(millimetres))", "HD95<br>(mm)", "n"] }
     var rows = ""
     for structure in structures {
-      var cells = [swatch(structure.colour) + HTMLText.escaped(structure.name)]
-      cells += [cell(structure.dice, 3), "\(structure.dice.count)"]
+      let head = HTMLText.swatch(structure.colour) + HTMLText.escaped(structure.name)
+      var cells = [cell(structure.dice, 3), "\(structure.dice.count)"]
       cells += [cell(structure.diceWhereReferenced, 3), "\(structure.diceWhereReferenced.count)", cell(structure.iou, 3)]
       if hasSurfaces { cells += [cell(structure.surfaceDice, 3), cell(structure.hausdorff95, 2), "\(structure.hausdorff95.count)"] }
-      let rest = cells.dropFirst().map { "<td>\($0)</td>" }.joined()
-      rows += "<tr><td>\(cells[0])</td><td class=\"key\">\(HTMLText.escaped(structure.key))</td>\(rest)</tr>\n"
+      let rest = cells.map { "<td>\($0)</td>" }.joined()
+      rows += HTMLText.row(head, "<td class=\"key\">\(HTMLText.escaped(structure.key))</td>\(rest)")
     }
-    let head = heads.map { "<th>\($0)</th>" }.joined()
-    return "<section><h2>Structures</h2>\n<div class=\"scroll\"><table><thead><tr>\(head)</tr></thead>\n"
-      + "<tbody>\(rows)\(totalRow)</tbody></table></div>\n<p class=\"note\">\(structureNote)</p></section>\n"
+    return "<section><h2>Structures</h2>\n" + HTMLText.table(heads: heads, rows: rows + totalRow)
+      + "<p class=\"note\">\(structureNote)</p></section>\n"
   }
 
   private var totalRow: String {
@@ -48,7 +46,7 @@ extension EvaluationPage {
     }
     var cells = [total(\.dice, 3), "", total(\.diceWhereReferenced, 3), "", total(\.iou, 3)]
     if hasSurfaces { cells += [total(\.surfaceDice, 3), total(\.hausdorff95, 2), ""] }
-    return "<tr class=\"total\"><td>Mean over structures</td><td></td>\(cells.map { "<td>\($0)</td>" }.joined())</tr>\n"
+    return HTMLText.row("Mean over structures", "<td></td>" + cells.map { "<td>\($0)</td>" }.joined(), kind: "total")
   }
 
   private var structureNote: String {
@@ -60,8 +58,6 @@ extension EvaluationPage {
     }
     return text + " The last row leaves out structures without a value."
   }
-
-  private func swatch(_ colour: Colour) -> String { "<i class=\"swatch\" style=\"background:\(HTMLText.hex(colour))\"></i>" }
 
   private func cell(_ summary: Summary, _ digits: Int) -> String {
     let deviation = summary.deviation.isNaN ? "" : " <small>± \(HTMLText.number(summary.deviation, digits))</small>"
@@ -75,12 +71,11 @@ extension EvaluationPage {
     for index in worstFirst {
       let row = cases[index]
       let bars = zip(structures, row.dice).map { bar($1, HTMLText.hex($0.colour)) }.joined()
-      rows += "<tr><td>\(HTMLText.escaped(row.name))</td>\(bar(row.meanDice, "var(--bar)"))\(bars)</tr>\n"
+      rows += HTMLText.row(HTMLText.escaped(row.name), bar(row.meanDice, "var(--bar)") + bars)
     }
     let note = "Lowest mean first. – : neither prediction nor reference holds it."
     return "<section><h2>Dice of every case</h2>\n<p class=\"note\">\(note)</p>\n"
-      + "<div class=\"scroll\"><table class=\"cases\"><thead><tr>\(heads.map { "<th>\($0)</th>" }.joined())</tr></thead>\n"
-      + "<tbody>\(rows)</tbody></table></div></section>\n"
+      + HTMLText.table(heads: heads, rows: rows, kind: "cases") + "</section>\n"
   }
 
   private func bar(_ value: Double, _ colour: String) -> String {
@@ -92,28 +87,14 @@ extension EvaluationPage {
   }
 
   var pictureSection: String {
-    let figures = pictures.map { picture in
-      "<figure><h3>\(HTMLText.escaped(picture.title))</h3>"
-        + "<img alt=\"\(HTMLText.escaped(picture.title))\" src=\"data:image/png;base64,\(HTMLText.base64(picture.png))\">"
-        + "<figcaption>\(HTMLText.escaped(picture.caption))</figcaption></figure>\n"
-    }
-    func legend(_ title: String, _ entries: [(name: String, colour: Colour)]) -> String {
-      let items = entries.map { "<span>\(swatch($0.colour))\(HTMLText.escaped($0.name))</span>" }
-      return "<div class=\"legend\"><b>\(title)</b>\(items.joined())</div>\n"
-    }
-    return "<section><h2>Worst cases</h2>\n<p class=\"note\">The slice where prediction and reference differ most: reference, prediction, "
+    "<section><h2>Worst cases</h2>\n<p class=\"note\">The slice where prediction and reference differ most: reference, prediction, "
       + "and their difference. Seen from below: the patient’s right is on the left.</p>\n"
-      + legend("Labels", self.legend) + legend("Difference", ComparisonPicture.marks) + figures.joined() + "</section>\n"
+      + HTMLText.legend("Labels", legend) + HTMLText.legend("Difference", ComparisonPicture.marks)
+      + pictures.map(HTMLText.figure).joined() + "</section>\n"
   }
 
   var warningSection: String {
-    let lines = cases.flatMap { row in row.warnings.map { "<li>\(HTMLText.escaped(row.name + ": " + $0))</li>" } }
-    return lines.isEmpty ? "" : "<section><h2>Warnings</h2>\n<ul>\(lines.joined(separator: "\n"))</ul></section>\n"
-  }
-
-  var settingsTable: String {
-    let rows = settings.map { "<tr><td>\(HTMLText.escaped($0.name))</td><td>\(HTMLText.escaped($0.value))</td></tr>\n" }
-    return rows.isEmpty
-      ? "" : "<section><h2>Settings and provenance</h2>\n<table class=\"settings\"><tbody>\(rows.joined())</tbody></table></section>\n"
+    let lines = cases.flatMap { row in row.warnings.map { row.name + ": " + $0 } }
+    return lines.isEmpty ? "" : "<section><h2>Warnings</h2>\n" + HTMLText.list(lines) + "</section>\n"
   }
 }

@@ -60,23 +60,12 @@ public struct EvaluationPage: Sendable {
       return present.isEmpty ? .nan : present.reduce(0, +) / Double(present.count)
     }
   }
-  /// A picture of one case.
-  public struct Picture: Sendable {
-    public var title: String
-    public var caption: String
-    public var png: [UInt8]
-    public init(title: String, caption: String, png: [UInt8]) {
-      self.title = title
-      self.caption = caption
-      self.png = png
-    }
-  }
 
   public var title = "Evaluation"
   public var subtitle = ""
   public var structures: [Structure] = []
   public var cases: [Case] = []
-  public var pictures: [Picture] = []
+  public var pictures: [PagePicture] = []
   /// What the colours of the pictures mean.
   public var legend: [(name: String, colour: Colour)] = []
   /// False leaves out NSD and HD95.
@@ -95,32 +84,18 @@ public struct EvaluationPage: Sendable {
     }
   }
 
-  /// The whole page.
-  public var html: String {
-    let name = HTMLText.escaped(title)
-    var body = "<header><h1>\(name)</h1>\n<p class=\"sub\">\(HTMLText.escaped(subtitle))</p></header>\n"
-    body += tiles + structureTable
+  private var page: HTMLPage {
+    var body = tiles + structureTable
     body += "<section><h2>Distribution over cases</h2>\n<p class=\"note\">One dot per case. The line is the mean, the band holds the "
     body += "middle half of the cases.</p>\n" + dicePlot + (hasSurfaces ? hausdorffPlot : "") + "</section>\n"
     if !pictures.isEmpty { body += pictureSection }
-    body += caseTable + warningSection + settingsTable
-    return """
-      <!DOCTYPE html>
-      <html lang="en">
-      <head>
-      <meta charset="utf-8">
-      <meta name="viewport" content="width=device-width, initial-scale=1">
-      <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-      <title>\(name)</title>
-      <style>\(Self.style)</style>
-      </head>
-      <body>
-      \(body)</body>
-      </html>
-
-      """
+    body += caseTable + warningSection + HTMLText.settings("Settings and provenance", settings)
+    return HTMLPage(title: title, subtitle: subtitle, body: body)
   }
 
+  /// The whole page.
+  public var html: String { page.html }
+
   /// Writes the page, whole or not at all. Throws: `.io`.
-  public func write(to path: String) throws(MedDINOError) { try AtomicFile.write(Array(html.utf8), to: path) }
+  public func write(to path: String) throws(MedDINOError) { try page.write(to: path) }
 }

@@ -20,6 +20,16 @@ public enum OverlaySheet {
     /// How much of the label colour covers the inside, 0 to 255.
     public var fill: UInt8 = 60
     public init() {}
+
+    /// Throws: `.invalid`.
+    func check() throws(MedDINOError) {
+      guard window.width > 0, window.width.isFinite, window.level.isFinite else {
+        throw .invalid("window is \(window), expected a finite level and a positive width")
+      }
+      guard (1...100).contains(maximumSlices), (16...2048).contains(sliceSize) else {
+        throw .invalid("maximumSlices is \(maximumSlices) and sliceSize \(sliceSize), expected 1 to 100 and 16 to 2048")
+      }
+    }
   }
 
   /// Writes the sheet.
@@ -32,19 +42,8 @@ public enum OverlaySheet {
     image: Volume, labels: Volume, legend: [LegendEntry], options: Options = Options(), to path: String,
     in budget: MemoryBudget, control: RunControl? = nil
   ) throws(MedDINOError) {
-    let axes = try DisplayAxes(image.geometry)
-    guard image.geometry.dims == labels.geometry.dims, axes == (try DisplayAxes(labels.geometry)) else {
-      throw .shape(
-        "labels is \(labels.geometry.dims), expected the image's grid \(image.geometry.dims) and orientation")
-    }
-    guard options.window.width > 0, options.window.width.isFinite, options.window.level.isFinite else {
-      throw .invalid("window is \(options.window), expected a finite level and a positive width")
-    }
-    guard (1...100).contains(options.maximumSlices), (16...2048).contains(options.sliceSize) else {
-      throw .invalid(
-        "maximumSlices is \(options.maximumSlices) and sliceSize \(options.sliceSize), expected 1 to 100 and 16 to 2048"
-      )
-    }
+    let axes = try commonAxes(image, labels)
+    try options.check()
     let renderer = try SliceRenderer(image.geometry, axes: axes, options: options, in: budget)
     let census = try LabelCensus(labels, axes: axes, plane: renderer.plane, control: control)
     let all = Array(0..<image.geometry.dims[axes.sliceAxis])
@@ -68,6 +67,15 @@ public enum OverlaySheet {
     try canvas.writePNG(to: path, in: budget)
   }
 
+  /// How both lie in axial pictures. Throws: `.shape` when the grids differ, `.invalid`.
+  static func commonAxes(_ image: Volume, _ labels: Volume) throws(MedDINOError) -> DisplayAxes {
+    let axes = try DisplayAxes(image.geometry)
+    guard image.geometry.dims == labels.geometry.dims, axes == (try DisplayAxes(labels.geometry)) else {
+      throw .shape("labels is \(labels.geometry.dims), expected the image's grid \(image.geometry.dims) and orientation")
+    }
+    return axes
+  }
+
   /// `count` members of the list at equal steps, or all when there are fewer.
   static func evenlySpaced(_ list: [Int], count: Int) -> [Int] {
     guard list.count > count else { return list }
@@ -75,13 +83,13 @@ public enum OverlaySheet {
   }
 
   /// The caller's entries in their order (only those present when there are many), then the labels they do not name.
-  private static func legendEntries(_ legend: [LegendEntry], _ census: LabelCensus) -> [LegendEntry] {
+  static func legendEntries(_ legend: [LegendEntry], _ census: LabelCensus) -> [LegendEntry] {
     var named = Set<Int>()
     var entries: [LegendEntry] = []
     for entry in legend where entry.value > 0 && named.insert(entry.value).inserted {
-      if legend.count <= 24 || census.voxels[entry.value] != nil { entries.append(entry) }
+      if legend.count <= 24 || census.labels[entry.value] != nil { entries.append(entry) }
     }
-    for value in census.voxels.keys.sorted() where !named.contains(value) {
+    for value in census.labels.keys.sorted() where !named.contains(value) {
       entries.append((value, "label \(value)", LabelPalette.colour(of: value)))
     }
     return entries
@@ -92,7 +100,7 @@ public enum OverlaySheet {
   ) -> [SheetLayout.LegendLine] {
     let listed = entries.prefix(SheetLayout.maximumLegendLines)
     var lines = listed.map { entry in
-      let count = census.voxels[entry.value] ?? 0
+      let count = census.labels[entry.value]?.voxels ?? 0
       let millilitres = Double(count) * geometry.voxelMillilitres
       let detail = count == 0 ? "absent" : DecimalText.fixed(millilitres, digits: millilitres < 10 ? 1 : 0) + " ml"
       return SheetLayout.LegendLine(name: entry.name, detail: detail, colour: entry.rgba, present: count > 0)

@@ -91,11 +91,15 @@ struct SheetLayout {
   func drawCaption(_ caption: String, slice place: Int, on canvas: Canvas) {
     let (x, y) = corner(ofSlice: place)
     canvas.frame(x: x - 1, y: y - 1, width: sliceWidth + 2, height: sliceHeight + 2, Self.rule)
-    if sliceWidth >= 80, sliceHeight >= 40 {
-      canvas.text("R", x: x + 7, y: y + 7, scale: 2, Self.dim)
-      canvas.text("L", x: x + sliceWidth - 17, y: y + 7, scale: 2, Self.dim)
-    }
+    Self.drawEdges(.axial, x: x, y: y, width: sliceWidth, height: sliceHeight, on: canvas)
     canvas.text(caption, x: x, y: y + sliceHeight + 8, scale: 2, Self.dim)
+  }
+
+  /// Which sides of the patient lie at the left and right edge of a slice that is large enough.
+  static func drawEdges(_ plane: DisplayAxes.Plane, x: Int, y: Int, width: Int, height: Int, on canvas: Canvas) {
+    guard width >= 80, height >= 40 else { return }
+    canvas.text(plane.edges.left, x: x + 7, y: y + 7, scale: 2, dim)
+    canvas.text(plane.edges.right, x: x + width - 17, y: y + 7, scale: 2, dim)
   }
 
   /// The number of columns that makes the grid closest to a landscape page.

@@ -1,7 +1,7 @@
 internal import Imaging
 internal import Platform
 
-/// Draws one axial slice with its label contours, scaled to true proportions.
+/// Draws one slice with its label contours, scaled to true proportions.
 final class SliceRenderer {
   /// Size of a drawn slice in pixels.
   let width: Int

@@ -18,6 +18,22 @@ check "segment" 0 "$meddino" segment m.safetensors ct.nii.gz -o labels.nii.gz --
 holds "segment reports labels" grep -q '"millilitres"' out.txt
 holds "segment is quiet" test ! -s err.txt
 holds "preview is a PNG" test "$(head -c 4 sheet.png | tail -c 3)" = PNG
+check "a page for people" 0 "$meddino" segment m.safetensors ct.nii.gz -o paged.nii.gz --report page.html --quiet
+holds "the page changes no label" cmp -s labels.nii.gz paged.nii.gz
+holds "the page stands alone" test "$(grep -cE '(src|href)="[^d]|https?://|<script' page.html)" = 0
+holds "its pictures are described" grep -q '<img alt="Axial slice at z = .*src="data:image/png;base64,iVBORw0KGgo' page.html
+holds "it has the other views" grep -q '<img alt="Sagittal slice' page.html
+holds "it says what it is not for" grep -q 'Not for diagnostic use' page.html
+holds "it has the model's licence" grep -q '<th scope="row">Licence</th><td>CC0-1.0</td>' page.html
+holds "random weights are a warning" grep -q '<li>the model&#39;s weights are random' page.html
+check "a page of a region, of two labels" 0 "$meddino" segment m.safetensors ct.nii.gz -o part.nii.gz --roi 10,60,20,70,1,3 --labels 1,2 \
+  --report part.html
+holds "the region is named" grep -q 'x 10 to 59, y 20 to 69, z 1 to 2' part.html
+holds "what was asked for has rows" grep -q '</i>spleen' part.html
+holds "the rest has none" test "$(grep -c '</i>aorta' part.html)" = 0
+check "a page of another kind" 2 "$meddino" segment m.safetensors ct.nii.gz -o x.nii.gz --report page.pdf
+holds "its ending is named" grep -q -e '--report is "page.pdf", expected a name ending in .html' err.txt
+check "a page into nowhere" 2 "$meddino" segment m.safetensors ct.nii.gz -o x.nii.gz --report nowhere/page.html
 check "one thread gives the same" 0 "$meddino" segment m.safetensors ct.nii.gz -o labels1.nii.gz --threads 1 --quiet
 holds "same bytes with 1 and 2 threads" cmp -s labels.nii.gz labels1.nii.gz
 check "fast" 0 "$meddino" segment m.safetensors ct.nii.gz -o fast.nii.gz --fast

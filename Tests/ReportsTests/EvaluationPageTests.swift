@@ -35,22 +35,12 @@ struct EvaluationPageTests {
     }
   }
 
-  @Test func nothingIsLoadedFromElsewhere() {
+  @Test func thePageIsSoundAndStandsAlone() throws {
     let html = page().html
-    #expect(!html.contains("http://") && !html.contains("https://") && !html.contains("<link") && !html.contains("@import"))
+    try expectSoundPage(html)
     #expect(html.contains("src=\"data:image/png;base64,YW55IGJ5dGVz\""))
-    #expect(html.contains("@media print"))
-  }
-
-  @Test func tagsAreBalanced() {
-    let html = page().html
-    for tag in [
-      "html", "head", "body", "style", "table", "thead", "tbody", "tr", "td", "th", "div", "span", "section", "svg", "figure", "ul", "li",
-      "p",
-    ] {
-      let opened = html.ranges(of: "<\(tag)>").count + html.ranges(of: "<\(tag) ").count
-      #expect(opened == html.ranges(of: "</\(tag)>").count, "\(tag)")
-      #expect(opened > 0, "\(tag)")
+    for tag in ["table", "thead", "tbody", "tr", "td", "th", "section", "svg", "figure", "ul", "li", "main"] {
+      #expect(html.contains("</\(tag)>"), "\(tag)")
     }
   }
 

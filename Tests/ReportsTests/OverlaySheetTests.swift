@@ -156,7 +156,7 @@ struct OverlaySheetTests {
     let census = try LabelCensus(labels, axes: axes, plane: plane.elements(Float.self), control: nil)
     // Slices 2 to 7 from below are 1 to 6 from above.
     #expect(census.slices == Array(1...6))
-    #expect(census.voxels == [1: 6 * 36, 2: 6 * 30])
+    #expect(census.labels.mapValues(\.voxels) == [1: 6 * 36, 2: 6 * 30])
     #expect(axes.position(ofSlice: 0, labels.geometry) == 140)
   }
 
