@@ -7,7 +7,7 @@ extension EvaluationPage {
   var hausdorffPlot: String {
     let values = structures.indices.map { at in cases.map { $0.hausdorff95[at] } }
     let largest = values.flatMap { $0 }.filter { $0.isFinite }.max() ?? 0
-    return plot(title: "HD95 in mm", values, highest: Self.roundScale(largest), digits: largest < 5 ? 1 : 0)
+    return plot(title: "HD95 in mm", values, highest: Self.roundScale(max(largest, 0.5)), digits: largest < 5 ? 1 : 0)
   }
 
   /// The next of a few round numbers times a power of ten that is not below `value`; a fifth of it is round too.

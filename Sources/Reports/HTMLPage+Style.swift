@@ -2,7 +2,7 @@ extension HTMLPage {
   /// Screen and paper. Colours of text and lines keep a contrast of at least 4.5 to 1.
   static let style = """
 
-    :root { color-scheme: light; --ink: #1a1f2b; --dim: #5a6372; --rule: #d9dde4; --soft: #f4f6f9; --bar: #3b7dd8;
+    :root { --ink: #1a1f2b; --dim: #5a6372; --rule: #d9dde4; --soft: #f4f6f9; --bar: #3b7dd8;
       --low: #c2410c; --alert: #fff4ec; }
     * { box-sizing: border-box; }
     body { margin: 0 auto; padding: 36px 40px 60px; max-width: 1180px; color: var(--ink); background: #fff;
@@ -52,7 +52,9 @@ extension HTMLPage {
     ul { margin: 0; padding-left: 20px; overflow-wrap: anywhere; }
     @page { margin: 14mm; }
     @media print {
-      body { padding: 0; max-width: none; font-size: 11px; }
+      body { padding: 0; max-width: none; font-size: 11px; } h1 { font-size: 20px; } h2 { font-size: 14px; } .tile b { font-size: 17px; }
+      p.note, figcaption, footer, .legend, .tile span { font-size: 9.5px; } td small, th small { font-size: 8.5px; }
+      .tile { padding: 8px 12px; } .notice { padding: 6px 10px; margin-bottom: 12px; } p.note, .legend { break-after: avoid; }
       h2 { margin-top: 22px; break-after: avoid; }
       table { font-size: 10px; } th { font-size: 9px; } .cases th, .cases td { padding: 2px 4px; min-width: 0; }
       th:first-child { min-width: 80px; } td.wide { min-width: 90px; } th, td { padding: 4px 6px; }

@@ -32,7 +32,7 @@ extension SegmentationPage {
       "Border<br>reached",
     ]
     let rows = structures.map { structure in
-      let code = structure.code.isEmpty ? "" : " <small>\(HTMLText.escaped(structure.code))</small>"
+      let code = structure.code.isEmpty ? "" : "<br><small>\(HTMLText.escaped(structure.code))</small>"
       let head = HTMLText.swatch(structure.colour) + HTMLText.breakable(structure.name) + code
       let cells = structure.found.map(cells) ?? ["0", "0", "–", "0", "0", "–", "–"].map { "<td>\($0)</td>" }.joined()
       return HTMLText.row(head, "<td class=\"key\">\(structure.value)</td>" + cells, kind: structure.found == nil ? "absent" : "")
@@ -45,11 +45,11 @@ extension SegmentationPage {
 
   private func cells(_ label: LabelSurvey.Label) -> String {
     let extents = label.extents.map { HTMLText.number($0, $0 < 100 ? 1 : 0) }.joined(separator: " × ")
-    let share = label.parts > 1 ? " <small>largest \(HTMLText.number(percent(label), 0)) %</small>" : ""
+    let share = label.parts > 1 ? "<br><small>largest \(HTMLText.number(percent(label), 0)) %</small>" : ""
     let box = (0..<3).map { "\(label.box.lower[$0])–\(label.box.upper[$0] - 1)" }.joined(separator: ", ")
     let borders = label.borders.map(\.rawValue).joined(separator: ", ")
     return "<td>\(Self.volume(label.millilitres))</td><td>\(label.voxels)</td><td>\(extents)</td><td>\(label.slices)</td>"
-      + "<td class=\"wide\">\(label.parts)\(share)</td><td class=\"wide\">\(box)</td>"
+      + "<td>\(label.parts)\(share)</td><td>\(box)</td>"
       + "<td class=\"wide\">\(borders.isEmpty ? "no" : "<span class=\"low\">\(borders)</span>")</td>"
   }
 

@@ -1,4 +1,3 @@
-public import Imaging
 public import Platform
 
 /// What a segmentation found, as one HTML file that needs nothing else: no scripts, no fonts, no pictures beside it.
@@ -46,14 +45,18 @@ public struct SegmentationPage: Sendable {
     structures.compactMap { structure in structure.found.map { (structure, $0) } }
   }
 
-  /// The caller's warnings, then structures that may be cut off, and those that were not found (unless none was).
+  /// The caller's warnings, then the structures that may be cut off, and those that were not found (unless none was).
   public var allWarnings: [String] {
     let cut = found.filter { !$0.label.borders.isEmpty }.map { structure, label in
-      "\(structure.name) reaches the \(Self.listed(label.borders.map(\.rawValue))) border of the image: "
-        + "a part of it may be missing, and its volume too small"
+      "\(structure.name) (\(label.borders.map(\.rawValue).joined(separator: ", ")))"
     }
     let absent = structures.filter { $0.found == nil }.map(\.name)
-    return warnings + cut + (absent.isEmpty || absent.count == structures.count ? [] : ["not found: \(Self.listed(absent, to: 40))"])
+    var result = warnings
+    if !cut.isEmpty {
+      result.append("at the border of the image, so that a part may be missing and the volume too small: \(Self.listed(cut, to: 40))")
+    }
+    if !absent.isEmpty, absent.count < structures.count { result.append("not found: \(Self.listed(absent, to: 40))") }
+    return result
   }
 
   private var page: HTMLPage {

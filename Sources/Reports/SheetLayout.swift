@@ -98,8 +98,10 @@ struct SheetLayout {
   /// Which sides of the patient lie at the left and right edge of a slice that is large enough.
   static func drawEdges(_ plane: DisplayAxes.Plane, x: Int, y: Int, width: Int, height: Int, on canvas: Canvas) {
     guard width >= 80, height >= 40 else { return }
-    canvas.text(plane.edges.left, x: x + 7, y: y + 7, scale: 2, dim)
-    canvas.text(plane.edges.right, x: x + width - 17, y: y + 7, scale: 2, dim)
+    for (letter, left) in [(plane.edges.left, x + 7), (plane.edges.right, x + width - 17)] {
+      canvas.fill(x: left - 3, y: y + 4, width: 16, height: 20, Colour(background.x, background.y, background.z, 140))
+      canvas.text(letter, x: left, y: y + 7, scale: 2, bright)
+    }
   }
 
   /// The number of columns that makes the grid closest to a landscape page.

@@ -62,7 +62,7 @@ func labelBytes(_ volume: Volume) -> [UInt8] {
   @Test func anEnsembleAveragesItsMembers() throws {
     let (a, b) = (try TinyModel.segmenter(context, seed: 1), try TinyModel.segmenter(context, seed: 2))
     let both = try Model.combine([a, b])
-    #expect(both.memberCount == 2)
+    #expect(both.memberCount == 2 && a.hasRandomWeights && both.hasRandomWeights)
     let images = try Tensor((0..<1024).map { Float($0 % 17) / 8 - 1 }, [1, 1, 32, 32], in: context.budget)
     let volume = try testVolume([32, 32, 1], in: context.budget)
     #expect(try segment(both, volume) != segment(a, volume) || segment(both, volume) != segment(b, volume))
@@ -70,6 +70,7 @@ func labelBytes(_ volume: Volume) -> [UInt8] {
       try both.save(to: folder + "/e.safetensors")
       let reopened = try Model.open(folder + "/e.safetensors", context: context)
       #expect(try segment(reopened, volume) == segment(both, volume))
+      #expect(reopened.hasRandomWeights)
     }
     #expect(try a.logits(images).value(7) != b.logits(images).value(7))
   }

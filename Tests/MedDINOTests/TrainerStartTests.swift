@@ -41,6 +41,8 @@ import WeightFiles
       let image = Image(volume, context: context)
       #expect(try labelBytes(reopened.segment(image).labels.volume) == labelBytes(made.segment(image).labels.volume))
       #expect(reopened.metadata["provenance"]?.contains("\"adapt\"") == true)
+      // What it started from was random, it is not.
+      #expect(model.hasRandomWeights && !reopened.hasRandomWeights)
     }
     return changed
   }

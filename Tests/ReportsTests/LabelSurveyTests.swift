@@ -178,7 +178,12 @@ struct LabelSurveyTests {
   @Test func eachFailedAllocationIsAnError() throws {
     let labels = try organs()
     let image = try image(like: labels)
-    func all(_ budget: MemoryBudget) throws { _ = try survey(labels, in: budget).pictures(of: image, legend: legend, in: budget) }
+    var options = OverlaySheet.Options()
+    options.sliceSize = 40
+    options.maximumSlices = 1
+    func all(_ budget: MemoryBudget) throws {
+      _ = try survey(labels, in: budget).pictures(of: image, legend: legend, options: options, in: budget)
+    }
     let counting = MemoryBudget()
     try all(counting)
     for index in 0..<counting.allocationCount {
