@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
@@ -43,7 +44,7 @@ def child_seconds(process=None):
 
 
 def ours(stage, size, precision, options, kind="forward"):
-    """Seconds and peak bytes of one forward pass, training step ("train", "recompute") or pretraining step ("ssl") after a warm-up."""
+    """Seconds, peak bytes and GFLOP/s (forward alone) of one forward pass, training step ("train", "recompute") or pretraining step ("ssl") after a warm-up."""
     command = [
         os.path.join(stage, "bin/meddino"), "bench", "--size", size, "--precision", precision, "--runs", 1, "--threads", options.threads,
         "--json"]
@@ -54,8 +55,20 @@ def ours(stage, size, precision, options, kind="forward"):
         raise SystemExit(f"meddino bench: exit {done.returncode}: {done.stderr.strip()}")
     result = json.loads(done.stdout)
     if kind == "forward":
-        return result["median_seconds"], result["peak_rss_bytes"]
-    return result["seconds"], result["peak_bytes"]
+        return result["median_seconds"], result["peak_rss_bytes"], result["gflops"]
+    return result["seconds"], result["peak_bytes"], None
+
+
+def ceiling(threads):
+    """GFLOP/s of multiply-adds on registers by precision, from ceiling.c; empty where there is no C compiler."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="meddino-bench-") as folder:
+        program = os.path.join(folder, "ceiling")
+        subprocess.run([compiler, "-O2", "-march=native", HERE / "ceiling.c", "-o", program, "-lpthread"], check=True)
+        found = json.loads(subprocess.run([program, str(threads)], check=True, capture_output=True, text=True).stdout)
+    return {precision: found[precision] for precision in ("f32", "bf16") if found[precision]}
 
 
 def offers(stage, option):
@@ -92,7 +105,7 @@ class Peer:
         self.process.wait()
 
 
-def compare(stage, name, size, precision, options, file, kind="forward"):
+def compare(stage, ceilings, name, size, precision, options, file, kind="forward"):
     """One row of the table."""
     title = f"ssl/{precision} vs {name}" if kind == "ssl" else f"{kind}/{size}/{precision} vs {name}"
     suffix = {"forward": "", "ssl": "-ssl"}.get(kind, "-train")
@@ -121,9 +134,12 @@ def compare(stage, name, size, precision, options, file, kind="forward"):
         "ratio": statistics.median(other) / statistics.median(mine), "ours_spread": max(mine) - min(mine),
         "peer_spread": max(other) - min(other), "ours_peak_bytes": max(pair[0][1] for pair in pairs),
         "peer_peak_bytes": max(pair[1][1] for pair in pairs)}
+    if kind == "forward" and precision in ceilings:
+        row["ceiling_share"] = statistics.median(pair[0][2] for pair in pairs) / ceilings[precision]
     print(
         f"{title:34}{row['ours_median_seconds']:9.3f} ± {row['ours_spread'] / 2:5.3f}{row['peer_median_seconds']:10.3f} ± "
         f"{row['peer_spread'] / 2:5.3f}{row['ratio']:8.2f}x{row['ours_peak_bytes'] / 1e6:10.0f}{row['peer_peak_bytes'] / 1e6:10.0f}"
+        + (f"{100 * row['ceiling_share']:9.0f} %" if "ceiling_share" in row else "")
         + (f"   others used {100 * disturbance:.0f} % of the processors" if disturbance > QUIET else ""), flush=True)
     return row
 
@@ -153,14 +169,17 @@ def main():
     version = subprocess.run([os.path.join(options.stage, "bin/meddino"), "--version"], capture_output=True, text=True).stdout.strip()
     load = os.getloadavg()[0]
     print(f"meddino {version}, {options.threads} threads, load {load:.1f} at the start; seconds are medians ± half the spread")
-    print(f"{'':34}{'meddino s':>15}{'peer s':>18}{'ratio':>9}{'MB':>10}{'peer MB':>10}", flush=True)
+    ceilings = ceiling(options.threads)
+    print("of the ceiling: share of the GFLOP/s of multiply-adds on registers, " + (
+        ", ".join(f"{value:.0f} in {precision}" for precision, value in ceilings.items()) or "not measured without a C compiler"))
+    print(f"{'':34}{'meddino s':>15}{'peer s':>18}{'ratio':>9}{'MB':>10}{'peer MB':>10}{'ceiling':>11}", flush=True)
     rows, start = [], time.time()
     output = pathlib.Path(options.output)
     output.parent.mkdir(parents=True, exist_ok=True)
 
     def add(*arguments):
-        rows.append(compare(options.stage, *arguments))
-        output.write_text(json.dumps({"version": version, "load_at_start": load, "rows": rows}, indent=2) + "\n")
+        rows.append(compare(options.stage, ceilings, *arguments))
+        output.write_text(json.dumps({"version": version, "load_at_start": load, "ceiling_gflops": ceilings, "rows": rows}, indent=2) + "\n")
 
     for name in filter(None, options.peers.split(",")):
         if name == "openvino" and subprocess.run([sys.executable, "-c", "import openvino"], capture_output=True).returncode:
