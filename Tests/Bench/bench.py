@@ -44,7 +44,10 @@ def child_seconds(process=None):
 
 
 def ours(stage, size, precision, options, kind="forward"):
-    """Seconds, peak bytes and GFLOP/s (forward alone) of one forward pass, training step ("train", "recompute") or pretraining step ("ssl") after a warm-up."""
+    """Seconds, peak bytes and, of a forward pass, GFLOP/s of one pass or step after a warm-up.
+
+    kind: "forward", a training step ("train", "recompute") or a pretraining step ("ssl").
+    """
     command = [
         os.path.join(stage, "bin/meddino"), "bench", "--size", size, "--precision", precision, "--runs", 1, "--threads", options.threads,
         "--json"]
@@ -179,7 +182,8 @@ def main():
 
     def add(*arguments):
         rows.append(compare(options.stage, ceilings, *arguments))
-        output.write_text(json.dumps({"version": version, "load_at_start": load, "ceiling_gflops": ceilings, "rows": rows}, indent=2) + "\n")
+        results = {"version": version, "load_at_start": load, "ceiling_gflops": ceilings, "rows": rows}
+        output.write_text(json.dumps(results, indent=2) + "\n")
 
     for name in filter(None, options.peers.split(",")):
         if name == "openvino" and subprocess.run([sys.executable, "-c", "import openvino"], capture_output=True).returncode:
