@@ -15,7 +15,7 @@ public struct CasePair: Equatable, Sendable {
 
   /// Two files.
   public init(prediction: String, reference: String) {
-    self.init(name: Self.fileName(prediction), prediction: prediction, reference: reference)
+    self.init(name: fileName(prediction), prediction: prediction, reference: reference)
   }
 
   /// The predictions of folders (one, or the validation folders of several folds) with the same-named files of the reference folder,
@@ -69,6 +69,4 @@ public struct CasePair: Equatable, Sendable {
   private static func names(in folder: String, _ ending: String) throws(MedDINOError) -> [String] {
     try folderEntries(folder).filter { $0.hasSuffix(ending) && $0.count > ending.count && FileKind.of(folder + "/" + $0) == .regular }
   }
-
-  private static func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
 }

@@ -165,9 +165,6 @@ extension Model {
   }
 }
 
-/// The last part of a path.
-func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
-
 /// What is opened of a model path that offers a choice.
 struct OpeningOptions: ParsableArguments {
   @Option(

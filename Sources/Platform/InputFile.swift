@@ -137,6 +137,9 @@ public func isSameFile(_ first: String, _ second: String) -> Bool {
     && a.st_dev == b.st_dev && a.st_ino == b.st_ino
 }
 
+/// The last part of a path; the path itself where it has none ("/").
+public func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+
 /// The folder that a path names a file in: "." without a slash.
 public func folderPath(of path: String) -> String {
   path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."

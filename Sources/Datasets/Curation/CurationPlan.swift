@@ -53,7 +53,7 @@ struct CurationPlan {
     var images: [SourceVolume] = []
     for path in paths {
       if FileKind.of(path) == .regular {
-        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let name = fileName(path)
         images.append(SourceVolume(name: name, file: name, path: path, bytes: try FileStamp(path).size))
       } else {
         images += try SourceListing([path], layout: .anything, reader: reader).volumes

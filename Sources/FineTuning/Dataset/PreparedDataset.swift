@@ -32,7 +32,7 @@ public struct PreparedDataset: Sendable {
     while folder.count > 1, folder.hasSuffix("/") { folder.removeLast() }
     guard FileKind.of(folder) == .directory else { throw .io("prepared dataset \(folder): no such folder") }
     self.folder = folder
-    name = folder.split(separator: "/").last.map(String.init) ?? folder
+    name = fileName(folder)
     descriptionJSON = try Self.read(folder, Self.descriptionName)
     plansJSON = try Self.read(folder, PlansDocument.fileName)
     do { description = try DatasetDescription(descriptionJSON) } catch { throw error.within("\(folder)/\(Self.descriptionName)") }

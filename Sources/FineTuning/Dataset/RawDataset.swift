@@ -43,7 +43,7 @@ public struct RawDataset: Sendable {
     let description: DatasetDescription
     do { description = try DatasetDescription(json) } catch { throw error.within(source) }
     self.folder = folder
-    name = folder.split(separator: "/").last.map(String.init) ?? folder
+    name = fileName(folder)
     self.description = description
     scheme = try LabelScheme(description)
     descriptionText = text

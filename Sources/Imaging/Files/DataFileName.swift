@@ -34,7 +34,7 @@ enum DataFileName {
   /// Throws: `.invalid` for names that the header's text would not give back.
   static func beside(_ header: String, replacing ending: String, by other: String) throws(MedDINOError) -> (path: String, name: String) {
     let path = String(header.dropLast(ending.count)) + other
-    let name = path.split(separator: "/").last.map(String.init) ?? path
+    let name = fileName(path)
     let isPlain = name.unicodeScalars.allSatisfy { $0.value >= 32 && $0.value != 127 && $0 != "%" }
     guard isPlain, HeaderText.trimmed(name) == name, !name.hasPrefix("LIST"), !name.hasPrefix(other) else {
       throw .invalid("\(header): the name of its data file would be \(HeaderText.quoted(name)), which headers cannot say")
